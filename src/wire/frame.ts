@@ -1,0 +1,319 @@
+import { assert } from "../std/assert.ts";
+import {
+  ASK_PRICE,
+  ASK_SIZE,
+  BID_PRICE,
+  BID_SIZE,
+  CHECKSUM,
+  FUNDING_RATE,
+  HIGH_24H,
+  INDEX,
+  LAST,
+  LAST_SEQUENCE,
+  LOW_24H,
+  MARK,
+  MAX_TRADE_ID_BYTES,
+  NEXT_FUNDING,
+  OPEN_INTEREST,
+  PREVIOUS_SEQUENCE,
+  PRICE,
+  SIZE,
+  VOLUME_24H,
+} from "../market/sink.ts";
+import * as T from "./generated/templates.ts";
+import type { Memory } from "./memory.ts";
+
+/*
+ * Hot path. Writes finished FlatBuffers frames: the prebuilt template is copied word by word, then the fields are
+ * patched where the schema's own Builder put them. `at` is always a multiple of 8; each function returns the frame's
+ * length, a multiple of 8 too. Doubles come in typed arrays, so nothing is boxed.
+ */
+
+/** A frame is at most this long; a larger book spans several. */
+export const MAX_FRAME_BYTES = 64 * 1024;
+/** Levels, both sides together, that fit one frame. */
+export const MAX_FRAME_LEVELS = (MAX_FRAME_BYTES - T.BOOK_LEVELS_TEMPLATE.length - 8) >> 4;
+export const MAX_FRAME_INDICATORS = 256;
+
+export const FLAG_DERIVED = 1;
+export const FLAG_SNAPSHOT = 2;
+export const FLAG_LAST_OF_EVENT = 4;
+export const FLAG_CORRECTION = 8;
+export const FLAG_BACKFILLED = 16;
+export const FLAG_INEXACT = 32;
+
+/** Header numbers that exceed a small integer, by index into the Float64Array that `writeHeader` takes. */
+export const H_EPOCH = 0;
+export const H_POSITION = 1;
+export const H_SEQ = 2;
+export const H_FROM_SEQ = 3;
+export const H_TS_EXCHANGE = 4;
+export const H_TS_RECEIVE = 5;
+export const H_TS_PUBLISH = 6;
+export const HEADER_NUMBERS = 8;
+
+/** Fields of a bar in the array that `writeBar` takes. */
+export const BAR_VALUES = 12;
+
+const HIGH_WORD = 1 / 4294967296;
+
+/**
+ * A template as 64-bit words. Copying doubles is the fastest loop V8 has, and safe here because no word of a template
+ * is a signalling NaN, whose bits a copy might change: the only NaNs are the defaults, and those are quiet.
+ */
+function template(bytes: readonly number[]): Float64Array {
+  const words = new Float64Array(Uint8Array.from(bytes).buffer);
+  const copy = new Float64Array(words.length);
+  for (let word = 0; word < words.length; word += 1) copy[word] = words[word];
+  assert(Buffer.from(copy.buffer).equals(Buffer.from(bytes)), "a template survives being copied as doubles");
+  return words;
+}
+
+const TRADE = template(T.TRADE_TEMPLATE);
+const BOOK_LEVELS = template(T.BOOK_LEVELS_TEMPLATE);
+const QUOTE = template(T.QUOTE_TEMPLATE);
+const TICKER = template(T.TICKER_TEMPLATE);
+const FUNDING = template(T.FUNDING_TEMPLATE);
+const LIQUIDATION = template(T.LIQUIDATION_TEMPLATE);
+const BAR = template(T.BAR_TEMPLATE);
+const INDICATORS = template(T.INDICATORS_TEMPLATE);
+
+function copyTemplate(memory: Memory, at: number, words: Float64Array): void {
+  const f64 = memory.f64;
+  const from = at >> 3;
+  for (let word = 0; word < words.length; word += 1) f64[from + word] = words[word];
+}
+
+/** Writes a whole number below 2^53 as 64 bits; storing to an Int32Array keeps the low 32 bits, whatever the size. */
+function putInteger(i32: Int32Array, word: number, numbers: Float64Array, index: number): void {
+  const value = numbers[index];
+  i32[word] = value;
+  i32[word + 1] = Math.floor(value * HIGH_WORD);
+}
+
+/** Patches the header into a frame whose payload is written already. */
+export function writeHeader(
+  memory: Memory,
+  at: number,
+  numbers: Float64Array,
+  stream: number,
+  instrument: number,
+  flags: number,
+): void {
+  const i32 = memory.i32;
+  const word = at >> 2;
+  i32[word + (T.FRAME_STREAM >> 2)] = stream;
+  i32[word + (T.FRAME_INSTRUMENT >> 2)] = instrument;
+  i32[word + (T.FRAME_FLAGS >> 2)] = flags;
+  putInteger(i32, word + (T.FRAME_EPOCH >> 2), numbers, H_EPOCH);
+  putInteger(i32, word + (T.FRAME_POSITION >> 2), numbers, H_POSITION);
+  putInteger(i32, word + (T.FRAME_SEQ >> 2), numbers, H_SEQ);
+  putInteger(i32, word + (T.FRAME_FROM_SEQ >> 2), numbers, H_FROM_SEQ);
+  putInteger(i32, word + (T.FRAME_TS_EXCHANGE >> 2), numbers, H_TS_EXCHANGE);
+  putInteger(i32, word + (T.FRAME_TS_RECEIVE >> 2), numbers, H_TS_RECEIVE);
+  putInteger(i32, word + (T.FRAME_TS_PUBLISH >> 2), numbers, H_TS_PUBLISH);
+}
+
+/** PRICE and SIZE of the slot; the id's bytes are copied as the venue wrote them. */
+export function writeTrade(
+  memory: Memory,
+  at: number,
+  numbers: Float64Array,
+  side: number,
+  flags: number,
+  id: Uint8Array,
+  idLength: number,
+): number {
+  assert(idLength <= MAX_TRADE_ID_BYTES, "a trade's id is at most 40 bytes");
+  copyTemplate(memory, at, TRADE);
+  const { f64, u8, i32 } = memory;
+  f64[(at + T.TRADE_PRICE) >> 3] = numbers[PRICE];
+  f64[(at + T.TRADE_SIZE) >> 3] = numbers[SIZE];
+  u8[at + T.TRADE_SIDE] = side;
+  u8[at + T.TRADE_FLAGS] = flags;
+  const data = at + T.TRADE_TRADE_ID_DATA;
+  i32[(data - 4) >> 2] = idLength;
+  const end = (T.TRADE_TRADE_ID_DATA + idLength + 1 + 7) & ~7;
+  // What lies past the template is an older frame's: clear it up to the terminator and the padding behind it.
+  i32[data >> 2] = 0;
+  for (let word = (at + TRADE.length * 8) >> 3; word < (at + end) >> 3; word += 1) f64[word] = 0;
+  for (let index = 0; index < idLength; index += 1) u8[data + index] = id[index];
+  return end;
+}
+
+export const LARGEST_TRADE_BYTES = (T.TRADE_TRADE_ID_DATA + MAX_TRADE_ID_BYTES + 8) & ~7;
+
+/** Bytes of a book frame with so many levels, both sides together. */
+export function bookBytes(levels: number): number {
+  return BOOK_LEVELS.length * 8 + levels * 16 + 8;
+}
+
+/**
+ * Levels of both sides, taken from (price, size) pairs, `from` counted in levels. PREVIOUS_SEQUENCE, LAST_SEQUENCE and
+ * CHECKSUM come from the slot's numbers.
+ */
+export function writeBookLevels(
+  memory: Memory,
+  at: number,
+  numbers: Float64Array,
+  bids: Float64Array,
+  bidFrom: number,
+  bidCount: number,
+  asks: Float64Array,
+  askFrom: number,
+  askCount: number,
+): number {
+  assert(bidCount + askCount <= MAX_FRAME_LEVELS, "a frame's levels fit a frame");
+  copyTemplate(memory, at, BOOK_LEVELS);
+  const { f64, i32 } = memory;
+  putInteger(i32, (at + T.BOOK_LEVELS_VENUE_SEQ) >> 2, numbers, LAST_SEQUENCE);
+  putInteger(i32, (at + T.BOOK_LEVELS_VENUE_PREV_SEQ) >> 2, numbers, PREVIOUS_SEQUENCE);
+  putInteger(i32, (at + T.BOOK_LEVELS_CHECKSUM) >> 2, numbers, CHECKSUM);
+  const bidData = at + T.BOOK_LEVELS_BIDS_DATA;
+  i32[(bidData - 4) >> 2] = bidCount;
+  let word = bidData >> 3;
+  for (let value = 2 * bidFrom; value < 2 * (bidFrom + bidCount); value += 1) f64[word++] = bids[value];
+  // The asks' length is the upper half of the word before their data, which stays aligned to 8.
+  f64[word++] = 0;
+  const askData = word << 3;
+  i32[(askData - 4) >> 2] = askCount;
+  i32[(at + T.BOOK_LEVELS_ASKS) >> 2] = askData - 4 - (at + T.BOOK_LEVELS_ASKS);
+  for (let value = 2 * askFrom; value < 2 * (askFrom + askCount); value += 1) f64[word++] = asks[value];
+  return (word << 3) - at;
+}
+
+/** BID_*, ASK_* and LAST_SEQUENCE of the slot. */
+export function writeQuote(memory: Memory, at: number, numbers: Float64Array, live: number): number {
+  copyTemplate(memory, at, QUOTE);
+  const { f64, u8, i32 } = memory;
+  f64[(at + T.QUOTE_BID_PRICE) >> 3] = numbers[BID_PRICE];
+  f64[(at + T.QUOTE_BID_SIZE) >> 3] = numbers[BID_SIZE];
+  f64[(at + T.QUOTE_ASK_PRICE) >> 3] = numbers[ASK_PRICE];
+  f64[(at + T.QUOTE_ASK_SIZE) >> 3] = numbers[ASK_SIZE];
+  putInteger(i32, (at + T.QUOTE_VENUE_SEQ) >> 2, numbers, LAST_SEQUENCE);
+  u8[at + T.QUOTE_LIVE] = live;
+  return QUOTE.length * 8;
+}
+
+/** LAST, MARK, INDEX, OPEN_INTEREST, VOLUME_24H, HIGH_24H and LOW_24H of the slot. */
+export function writeTicker(memory: Memory, at: number, numbers: Float64Array): number {
+  copyTemplate(memory, at, TICKER);
+  const f64 = memory.f64;
+  f64[(at + T.TICKER_LAST) >> 3] = numbers[LAST];
+  f64[(at + T.TICKER_MARK) >> 3] = numbers[MARK];
+  f64[(at + T.TICKER_INDEX) >> 3] = numbers[INDEX];
+  f64[(at + T.TICKER_OPEN_INTEREST) >> 3] = numbers[OPEN_INTEREST];
+  f64[(at + T.TICKER_VOLUME_24H) >> 3] = numbers[VOLUME_24H];
+  f64[(at + T.TICKER_HIGH_24H) >> 3] = numbers[HIGH_24H];
+  f64[(at + T.TICKER_LOW_24H) >> 3] = numbers[LOW_24H];
+  return TICKER.length * 8;
+}
+
+/** FUNDING_RATE, NEXT_FUNDING, MARK and INDEX of the slot. */
+export function writeFunding(memory: Memory, at: number, numbers: Float64Array): number {
+  copyTemplate(memory, at, FUNDING);
+  const { f64, i32 } = memory;
+  f64[(at + T.FUNDING_RATE) >> 3] = numbers[FUNDING_RATE];
+  f64[(at + T.FUNDING_MARK) >> 3] = numbers[MARK];
+  f64[(at + T.FUNDING_INDEX) >> 3] = numbers[INDEX];
+  putInteger(i32, (at + T.FUNDING_NEXT_TIME) >> 2, numbers, NEXT_FUNDING);
+  return FUNDING.length * 8;
+}
+
+/** PRICE and SIZE of the slot. */
+export function writeLiquidation(memory: Memory, at: number, numbers: Float64Array, side: number): number {
+  copyTemplate(memory, at, LIQUIDATION);
+  const { f64, u8 } = memory;
+  f64[(at + T.LIQUIDATION_PRICE) >> 3] = numbers[PRICE];
+  f64[(at + T.LIQUIDATION_SIZE) >> 3] = numbers[SIZE];
+  u8[at + T.LIQUIDATION_SIDE] = side;
+  return LIQUIDATION.length * 8;
+}
+
+/**
+ * `values` holds, from `from` on: open time, close time, open, high, low, close, volume, quote volume, vwap, buy
+ * volume, sell volume, trade count.
+ */
+export function writeBar(
+  memory: Memory,
+  at: number,
+  values: Float64Array,
+  from: number,
+  timeframe: number,
+  state: number,
+  source: number,
+  partial: number,
+  acrossGap: number,
+): number {
+  copyTemplate(memory, at, BAR);
+  const { f64, u8, i32 } = memory;
+  putInteger(i32, (at + T.BAR_OPEN_TIME) >> 2, values, from);
+  putInteger(i32, (at + T.BAR_CLOSE_TIME) >> 2, values, from + 1);
+  f64[(at + T.BAR_OPEN) >> 3] = values[from + 2];
+  f64[(at + T.BAR_HIGH) >> 3] = values[from + 3];
+  f64[(at + T.BAR_LOW) >> 3] = values[from + 4];
+  f64[(at + T.BAR_CLOSE) >> 3] = values[from + 5];
+  f64[(at + T.BAR_VOLUME) >> 3] = values[from + 6];
+  f64[(at + T.BAR_QUOTE_VOLUME) >> 3] = values[from + 7];
+  f64[(at + T.BAR_VWAP) >> 3] = values[from + 8];
+  f64[(at + T.BAR_BUY_VOLUME) >> 3] = values[from + 9];
+  f64[(at + T.BAR_SELL_VOLUME) >> 3] = values[from + 10];
+  putInteger(i32, (at + T.BAR_TRADE_COUNT) >> 2, values, from + 11);
+  u8[at + T.BAR_TIMEFRAME] = timeframe;
+  u8[at + T.BAR_STATE] = state;
+  u8[at + T.BAR_SOURCE] = source;
+  u8[at + T.BAR_PARTIAL] = partial;
+  u8[at + T.BAR_ACROSS_GAP] = acrossGap;
+  return BAR.length * 8;
+}
+
+/** Opens an indicators frame without values; `barTime[from]` is the bar's open time. */
+export function writeIndicators(
+  memory: Memory,
+  at: number,
+  barTime: Float64Array,
+  from: number,
+  timeframe: number,
+  state: number,
+): number {
+  copyTemplate(memory, at, INDICATORS);
+  putInteger(memory.i32, (at + T.INDICATORS_BAR_TIME) >> 2, barTime, from);
+  memory.u8[at + T.INDICATORS_TIMEFRAME] = timeframe;
+  memory.u8[at + T.INDICATORS_STATE] = state;
+  return INDICATORS.length * 8;
+}
+
+/** Appends `values[index]` to an indicators frame that is the last thing written; returns the new length. */
+export function appendIndicator(
+  memory: Memory,
+  at: number,
+  indicator: number,
+  lane: number,
+  ready: number,
+  values: Float64Array,
+  index: number,
+): number {
+  const data = at + T.INDICATORS_VALUES_DATA;
+  const count = memory.i32[(data - 4) >> 2];
+  assert(count < MAX_FRAME_INDICATORS, "an indicators frame has room");
+  const element = data + 16 * count;
+  memory.i32[element >> 2] = indicator | (lane << 16) | (ready << 24);
+  memory.i32[(element >> 2) + 1] = 0;
+  memory.f64[(element >> 3) + 1] = values[index];
+  memory.i32[(data - 4) >> 2] = count + 1;
+  return element + 16 - at;
+}
+
+/** Bytes of an indicators frame with so many values. */
+export function indicatorsBytes(values: number): number {
+  return INDICATORS.length * 8 + values * 16;
+}
+
+export const LARGEST_FIXED_BYTES = Math.max(
+  LARGEST_TRADE_BYTES,
+  QUOTE.length * 8,
+  TICKER.length * 8,
+  FUNDING.length * 8,
+  LIQUIDATION.length * 8,
+  BAR.length * 8,
+);

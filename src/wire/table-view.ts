@@ -1,0 +1,82 @@
+import { Memory } from "./memory.ts";
+
+const NOTHING = new Memory(new ArrayBuffer(8));
+const decoder = new TextDecoder();
+
+/**
+ * A reusable view of one FlatBuffers table. Hot path: nothing is allocated per frame.
+ *
+ *   memory  ..│vtable: bytes, table bytes, place of field 0, of field 1, ..│..│table: i32 back to its vtable, fields│..
+ *
+ * The places are copied out of the vtable, which the writer makes once per layout, and kept until a frame comes with
+ * another layout; comparing the words of a vtable costs a few nanoseconds, and a newer schema just has more of them.
+ */
+export abstract class TableView {
+  memory: Memory = NOTHING;
+  /** Where the table starts. */
+  table = 0;
+  /** The vtable of the last frame, then the place of each field that this view knows (0: not there). */
+  readonly #vtable = new Uint16Array(64);
+  readonly #places: Uint16Array;
+
+  constructor(slots: number) {
+    this.#places = new Uint16Array(slots);
+  }
+
+  /** Points the view at the table that starts at `table`; false when its vtable does not lie in the memory. */
+  attach(memory: Memory, table: number): boolean {
+    this.memory = memory;
+    this.table = table;
+    const vtable = table - memory.i32[table >> 2];
+    if (!(vtable >= 0 && vtable + 4 <= memory.u8.length && (vtable & 1) === 0)) return false;
+    const from = vtable >> 1;
+    const words = Math.min(memory.u16[from] >> 1, 64);
+    for (let word = 0; word < words; word += 1) {
+      if (this.#vtable[word] !== memory.u16[from + word]) {
+        this.#learn(memory, from, words);
+        break;
+      }
+    }
+    return true;
+  }
+
+  #learn(memory: Memory, from: number, words: number): void {
+    this.#vtable.fill(0);
+    this.#places.fill(0);
+    for (let word = 0; word < words; word += 1) this.#vtable[word] = memory.u16[from + word];
+    for (let slot = 0; slot < this.#places.length && slot + 2 < words; slot += 1) {
+      this.#places[slot] = memory.u16[from + 2 + slot];
+    }
+  }
+
+  /** Where a field lies, or 0 when this frame does not have it. */
+  protected place(slot: number): number {
+    const offset = this.#places[slot];
+    return offset === 0 ? 0 : this.table + offset;
+  }
+
+  /** What an offset field points at, or 0. */
+  protected target(slot: number): number {
+    const at = this.place(slot);
+    return at === 0 ? 0 : at + (this.memory.i32[at >> 2] >>> 0);
+  }
+
+  /** Elements of a vector, or bytes of a text. */
+  protected lengthOf(slot: number): number {
+    const at = this.target(slot);
+    return at === 0 ? 0 : this.memory.i32[at >> 2] >>> 0;
+  }
+
+  protected element(slot: number, index: number, bytes: number): number {
+    return this.target(slot) + 4 + index * bytes;
+  }
+
+  /** A text field; allocates, so the hot path reads the bytes instead. */
+  protected text(slot: number): string {
+    const at = this.target(slot);
+    if (at === 0) return "";
+    const length = this.memory.i32[at >> 2] >>> 0;
+    // A copy, because TextDecoder refuses shared memory.
+    return decoder.decode(this.memory.u8.slice(at + 4, at + 4 + length));
+  }
+}
