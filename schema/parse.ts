@@ -25,7 +25,8 @@ export function parseSchema(text: string): Schema {
   ) as IterableIterator<[string, string, string, string | undefined, string]>) {
     if (kind === "enum") schema.enums.set(name, { base: base ?? "int", values: parseEnum(body) });
     else if (kind === "union") schema.union = { name, members: body.split(",").map((member) => member.trim()) };
-    else (kind === "struct" ? schema.structs : schema.tables).set(name, parseFields(body, commentsOf(text, kind, name)));
+    else
+      (kind === "struct" ? schema.structs : schema.tables).set(name, parseFields(body, commentsOf(text, kind, name)));
   }
   return schema;
 }
@@ -55,5 +56,9 @@ function parseFields(body: string, comments: Map<string, string>): Field[] {
 function commentsOf(text: string, kind: string, name: string): Map<string, string> {
   const start = text.search(new RegExp(`^${kind} ${name}\\b`, "m"));
   const body = text.slice(start, text.indexOf("}", start));
-  return new Map([...body.matchAll(/^\s*(\w+)\s*:[^;]*;\s*\/\/\s*(.*)$/gm)].map(([, field, comment]) => [field, comment] as [string, string]));
+  return new Map(
+    [...body.matchAll(/^\s*(\w+)\s*:[^;]*;\s*\/\/\s*(.*)$/gm)].map(
+      ([, field, comment]) => [field, comment] as [string, string],
+    ),
+  );
 }

@@ -3,21 +3,20 @@ import { constantCase, fallbackOf, scalarOf, slotsOf } from "./templates.ts";
 
 /** The accessor's body for a scalar that lies at byte `at` of the memory. */
 const READ: Record<string, string> = {
-  ubyte: "this.memory.u8[at]",
-  bool: "this.memory.u8[at] !== 0",
-  ushort: "this.memory.u16[at >> 1]",
-  int: "this.memory.i32[at >> 2]",
-  uint: "this.memory.i32[at >> 2] >>> 0",
-  long: "this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0)",
-  ulong: "(this.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (this.memory.i32[at >> 2] >>> 0)",
-  double: "this.memory.f64[at >> 3]",
+  ubyte: "table.memory.u8[at]",
+  bool: "table.memory.u8[at] !== 0",
+  ushort: "table.memory.u16[at >> 1]",
+  int: "table.memory.i32[at >> 2]",
+  uint: "table.memory.i32[at >> 2] >>> 0",
+  long: "table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0)",
+  ulong: "(table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0)",
+  double: "table.memory.f64[at >> 3]",
 };
 
-const STRUCT_BYTES = 16;
 const STRUCT_SCALAR: Record<string, [bytes: number, read: string]> = {
-  double: [8, "this.memory.f64[at >> 3]"],
-  ushort: [2, "this.memory.u16[at >> 1]"],
-  ubyte: [1, "this.memory.u8[at]"],
+  double: [8, "table.memory.f64[at >> 3]"],
+  ushort: [2, "table.memory.u16[at >> 1]"],
+  ubyte: [1, "table.memory.u8[at]"],
 };
 
 export function camelCase(name: string): string {
@@ -30,6 +29,7 @@ export function viewsSource(schema: Schema): string {
     "// Reusable views over a frame's bytes: no object per frame, no BigInt. 64-bit integers are read as numbers, exact",
     "// to 2^53. Fields are found through the vtable, so frames of a newer schema with more fields read correctly.",
     "",
+    'import type { Memory } from "../memory.ts";',
     'import { TableView } from "../table-view.ts";',
     "",
   ];
@@ -53,27 +53,57 @@ function snakeCase(name: string): string {
 
 function viewOf(schema: Schema, table: string, fields: Field[]): string[] {
   const slots = slotsOf(fields);
-  const lines = [`export class ${table}View extends TableView {`, "  constructor() {", `    super(${slots.length});`, "  }"];
+  const lines = [
+    `export class ${table}View {`,
+    `  readonly table = new TableView(${slots.length});`,
+    "",
+    "  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */",
+    "  attach(memory: Memory, at: number): boolean {",
+    "    return this.table.attach(memory, at);",
+    "  }",
+  ];
   for (const field of fields) {
     const slot = slots.indexOf(field.name);
     const scalar = scalarOf(schema, field);
     const name = camelCase(field.name);
-    const doc = field.comment === "" ? [] : ["", `  /** ${field.comment[0]?.toUpperCase()}${field.comment.slice(1)} */`];
+    const doc =
+      field.comment === "" ? [] : ["", `  /** ${field.comment[0]?.toUpperCase()}${field.comment.slice(1)} */`];
     if (doc.length === 0) lines.push("");
     lines.push(...doc);
     if (field.name === "payload") {
-      lines.push("  get payloadType(): number {", `    const at = this.place(${slot - 1});`, "    return at === 0 ? 0 : this.memory.u8[at];", "  }", "");
-      lines.push("  /** Where the payload's table starts, or 0. */", "  get payloadAt(): number {", `    return this.target(${slot});`, "  }");
+      lines.push(
+        "  get payloadType(): number {",
+        "    const table = this.table;",
+        `    const at = table.place(${slot - 1});`,
+        "    return at === 0 ? 0 : table.memory.u8[at];",
+        "  }",
+        "",
+      );
+      lines.push(
+        "  /** Where the payload's table starts, or 0. */",
+        "  get payloadAt(): number {",
+        `    return this.table.target(${slot});`,
+        "  }",
+      );
     } else if (scalar !== undefined) {
       const boolean = field.type === "bool";
       const fallback = boolean ? "false" : fallbackOf(schema, field);
-      lines.push(`  get ${name}(): ${boolean ? "boolean" : "number"} {`, `    const at = this.place(${slot});`);
+      lines.push(
+        `  get ${name}(): ${boolean ? "boolean" : "number"} {`,
+        "    const table = this.table;",
+        `    const at = table.place(${slot});`,
+      );
       lines.push(`    return at === 0 ? ${fallback} : ${READ[scalar]};`, "  }");
     } else if (field.type === "string") {
-      lines.push(`  get ${name}(): string {`, `    return this.text(${slot});`, "  }");
+      lines.push(`  get ${name}(): string {`, `    return this.table.text(${slot});`, "  }");
       lines.push("", `  /** Where the bytes of ${field.name} start, or 0; they are ${name}Length bytes. */`);
-      lines.push(`  get ${name}At(): number {`, `    const at = this.target(${slot});`, "    return at === 0 ? 0 : at + 4;", "  }");
-      lines.push("", `  get ${name}Length(): number {`, `    return this.lengthOf(${slot});`, "  }");
+      lines.push(
+        `  get ${name}At(): number {`,
+        `    const at = this.table.target(${slot});`,
+        "    return at === 0 ? 0 : at + 4;",
+        "  }",
+      );
+      lines.push("", `  get ${name}Length(): number {`, `    return this.table.lengthOf(${slot});`, "  }");
     } else lines.push(...vectorOf(schema, field, slot));
   }
   lines.push("}");
@@ -82,15 +112,33 @@ function viewOf(schema: Schema, table: string, fields: Field[]): string[] {
 
 function vectorOf(schema: Schema, field: Field, slot: number): string[] {
   const singular = camelCase(field.name).replace(/s$/, "");
-  const lines = [`  get ${singular}Count(): number {`, `    return this.lengthOf(${slot});`, "  }"];
+  const lines = [`  get ${singular}Count(): number {`, `    return this.table.lengthOf(${slot});`, "  }"];
+  const members = schema.structs.get(field.type) as Field[];
+  const structBytes = bytesOf(members);
   let offset = 0;
-  for (const member of schema.structs.get(field.type) as Field[]) {
+  for (const member of members) {
     const [bytes, read] = STRUCT_SCALAR[member.type] as [number, string];
     offset = Math.ceil(offset / bytes) * bytes;
     const name = `${singular}${member.name[0]?.toUpperCase()}${camelCase(member.name).slice(1)}`;
-    lines.push("", `  ${name}(index: number): number {`);
-    lines.push(`    const at = this.element(${slot}, index, ${STRUCT_BYTES})${offset === 0 ? "" : ` + ${offset}`};`, `    return ${read};`, "  }");
+    lines.push("", `  ${name}(index: number): number {`, "    const table = this.table;");
+    lines.push(
+      `    const at = table.element(${slot}, index, ${structBytes})${offset === 0 ? "" : ` + ${offset}`};`,
+      `    return ${read};`,
+      "  }",
+    );
     offset += bytes;
   }
   return lines;
+}
+
+/** A struct's members are aligned to their own width, the whole to its widest member. */
+function bytesOf(members: Field[]): number {
+  let bytes = 0;
+  let widest = 1;
+  for (const member of members) {
+    const [width] = STRUCT_SCALAR[member.type] as [number, string];
+    bytes = Math.ceil(bytes / width) * width + width;
+    widest = Math.max(widest, width);
+  }
+  return Math.ceil(bytes / widest) * widest;
 }

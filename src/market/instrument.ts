@@ -82,6 +82,7 @@ export class Catalog {
   readonly #byName = new Map<string, Instrument>();
   readonly #bySymbol = new Map<string, Instrument[]>();
   readonly #venues = new Map<string, Instrument>();
+  readonly #loaded = new Set<number>();
   readonly #onActive: ((instrument: Instrument) => void)[] = [];
   readonly #onListed: ((instrument: Instrument) => void)[] = [];
 
@@ -117,6 +118,15 @@ export class Catalog {
     assert(instrument.id < MAX_INSTRUMENTS, `more than ${MAX_INSTRUMENTS} instruments`);
     this.#instruments.push(instrument);
     for (const listener of this.#onListed) listener(instrument);
+  }
+
+  /** Notes that a venue's list has been read whole. */
+  markLoaded(venue: Instrument): void {
+    this.#loaded.add(venue.id);
+  }
+
+  isLoaded(venue: Instrument): boolean {
+    return this.#loaded.has(venue.id);
   }
 
   /** Called for every instrument or venue registered from now on. */

@@ -33,7 +33,7 @@ export const LOW_24H = 18;
 export const FUNDING_RATE = 19;
 /** Next funding time, microseconds. */
 export const NEXT_FUNDING = 20;
-const SLOT_NUMBERS = 24;
+export const SLOT_NUMBERS = 24;
 
 export const SIDE_UNKNOWN = 0;
 export const SIDE_BUY = 1;

@@ -1,4 +1,3 @@
-import { assert } from "../std/assert.ts";
 import {
   ASK_PRICE,
   ASK_SIZE,
@@ -20,6 +19,7 @@ import {
   SIZE,
   VOLUME_24H,
 } from "../market/sink.ts";
+import { assert } from "../std/assert.ts";
 import * as T from "./generated/templates.ts";
 import type { Memory } from "./memory.ts";
 
@@ -32,7 +32,7 @@ import type { Memory } from "./memory.ts";
 /** A frame is at most this long; a larger book spans several. */
 export const MAX_FRAME_BYTES = 64 * 1024;
 /** Levels, both sides together, that fit one frame. */
-export const MAX_FRAME_LEVELS = (MAX_FRAME_BYTES - T.BOOK_LEVELS_TEMPLATE.length - 8) >> 4;
+export const MAX_FRAME_LEVELS = (MAX_FRAME_BYTES - T.BOOK_LEVELS_BYTES - 8) >> 4;
 export const MAX_FRAME_INDICATORS = 256;
 
 export const FLAG_DERIVED = 1;
@@ -56,33 +56,6 @@ export const HEADER_NUMBERS = 8;
 export const BAR_VALUES = 12;
 
 const HIGH_WORD = 1 / 4294967296;
-
-/**
- * A template as 64-bit words. Copying doubles is the fastest loop V8 has, and safe here because no word of a template
- * is a signalling NaN, whose bits a copy might change: the only NaNs are the defaults, and those are quiet.
- */
-function template(bytes: readonly number[]): Float64Array {
-  const words = new Float64Array(Uint8Array.from(bytes).buffer);
-  const copy = new Float64Array(words.length);
-  for (let word = 0; word < words.length; word += 1) copy[word] = words[word];
-  assert(Buffer.from(copy.buffer).equals(Buffer.from(bytes)), "a template survives being copied as doubles");
-  return words;
-}
-
-const TRADE = template(T.TRADE_TEMPLATE);
-const BOOK_LEVELS = template(T.BOOK_LEVELS_TEMPLATE);
-const QUOTE = template(T.QUOTE_TEMPLATE);
-const TICKER = template(T.TICKER_TEMPLATE);
-const FUNDING = template(T.FUNDING_TEMPLATE);
-const LIQUIDATION = template(T.LIQUIDATION_TEMPLATE);
-const BAR = template(T.BAR_TEMPLATE);
-const INDICATORS = template(T.INDICATORS_TEMPLATE);
-
-function copyTemplate(memory: Memory, at: number, words: Float64Array): void {
-  const f64 = memory.f64;
-  const from = at >> 3;
-  for (let word = 0; word < words.length; word += 1) f64[from + word] = words[word];
-}
 
 /** Writes a whole number below 2^53 as 64 bits; storing to an Int32Array keeps the low 32 bits, whatever the size. */
 function putInteger(i32: Int32Array, word: number, numbers: Float64Array, index: number): void {
@@ -125,7 +98,7 @@ export function writeTrade(
   idLength: number,
 ): number {
   assert(idLength <= MAX_TRADE_ID_BYTES, "a trade's id is at most 40 bytes");
-  copyTemplate(memory, at, TRADE);
+  T.stampTrade(memory.f64, at >> 3);
   const { f64, u8, i32 } = memory;
   f64[(at + T.TRADE_PRICE) >> 3] = numbers[PRICE];
   f64[(at + T.TRADE_SIZE) >> 3] = numbers[SIZE];
@@ -136,7 +109,7 @@ export function writeTrade(
   const end = (T.TRADE_TRADE_ID_DATA + idLength + 1 + 7) & ~7;
   // What lies past the template is an older frame's: clear it up to the terminator and the padding behind it.
   i32[data >> 2] = 0;
-  for (let word = (at + TRADE.length * 8) >> 3; word < (at + end) >> 3; word += 1) f64[word] = 0;
+  for (let word = (at + T.TRADE_BYTES) >> 3; word < (at + end) >> 3; word += 1) f64[word] = 0;
   for (let index = 0; index < idLength; index += 1) u8[data + index] = id[index];
   return end;
 }
@@ -145,7 +118,7 @@ export const LARGEST_TRADE_BYTES = (T.TRADE_TRADE_ID_DATA + MAX_TRADE_ID_BYTES +
 
 /** Bytes of a book frame with so many levels, both sides together. */
 export function bookBytes(levels: number): number {
-  return BOOK_LEVELS.length * 8 + levels * 16 + 8;
+  return T.BOOK_LEVELS_BYTES + levels * 16 + 8;
 }
 
 /**
@@ -164,7 +137,7 @@ export function writeBookLevels(
   askCount: number,
 ): number {
   assert(bidCount + askCount <= MAX_FRAME_LEVELS, "a frame's levels fit a frame");
-  copyTemplate(memory, at, BOOK_LEVELS);
+  T.stampBookLevels(memory.f64, at >> 3);
   const { f64, i32 } = memory;
   putInteger(i32, (at + T.BOOK_LEVELS_VENUE_SEQ) >> 2, numbers, LAST_SEQUENCE);
   putInteger(i32, (at + T.BOOK_LEVELS_VENUE_PREV_SEQ) >> 2, numbers, PREVIOUS_SEQUENCE);
@@ -184,7 +157,7 @@ export function writeBookLevels(
 
 /** BID_*, ASK_* and LAST_SEQUENCE of the slot. */
 export function writeQuote(memory: Memory, at: number, numbers: Float64Array, live: number): number {
-  copyTemplate(memory, at, QUOTE);
+  T.stampQuote(memory.f64, at >> 3);
   const { f64, u8, i32 } = memory;
   f64[(at + T.QUOTE_BID_PRICE) >> 3] = numbers[BID_PRICE];
   f64[(at + T.QUOTE_BID_SIZE) >> 3] = numbers[BID_SIZE];
@@ -192,12 +165,12 @@ export function writeQuote(memory: Memory, at: number, numbers: Float64Array, li
   f64[(at + T.QUOTE_ASK_SIZE) >> 3] = numbers[ASK_SIZE];
   putInteger(i32, (at + T.QUOTE_VENUE_SEQ) >> 2, numbers, LAST_SEQUENCE);
   u8[at + T.QUOTE_LIVE] = live;
-  return QUOTE.length * 8;
+  return T.QUOTE_BYTES;
 }
 
 /** LAST, MARK, INDEX, OPEN_INTEREST, VOLUME_24H, HIGH_24H and LOW_24H of the slot. */
 export function writeTicker(memory: Memory, at: number, numbers: Float64Array): number {
-  copyTemplate(memory, at, TICKER);
+  T.stampTicker(memory.f64, at >> 3);
   const f64 = memory.f64;
   f64[(at + T.TICKER_LAST) >> 3] = numbers[LAST];
   f64[(at + T.TICKER_MARK) >> 3] = numbers[MARK];
@@ -206,28 +179,28 @@ export function writeTicker(memory: Memory, at: number, numbers: Float64Array): 
   f64[(at + T.TICKER_VOLUME_24H) >> 3] = numbers[VOLUME_24H];
   f64[(at + T.TICKER_HIGH_24H) >> 3] = numbers[HIGH_24H];
   f64[(at + T.TICKER_LOW_24H) >> 3] = numbers[LOW_24H];
-  return TICKER.length * 8;
+  return T.TICKER_BYTES;
 }
 
 /** FUNDING_RATE, NEXT_FUNDING, MARK and INDEX of the slot. */
 export function writeFunding(memory: Memory, at: number, numbers: Float64Array): number {
-  copyTemplate(memory, at, FUNDING);
+  T.stampFunding(memory.f64, at >> 3);
   const { f64, i32 } = memory;
   f64[(at + T.FUNDING_RATE) >> 3] = numbers[FUNDING_RATE];
   f64[(at + T.FUNDING_MARK) >> 3] = numbers[MARK];
   f64[(at + T.FUNDING_INDEX) >> 3] = numbers[INDEX];
   putInteger(i32, (at + T.FUNDING_NEXT_TIME) >> 2, numbers, NEXT_FUNDING);
-  return FUNDING.length * 8;
+  return T.FUNDING_BYTES;
 }
 
 /** PRICE and SIZE of the slot. */
 export function writeLiquidation(memory: Memory, at: number, numbers: Float64Array, side: number): number {
-  copyTemplate(memory, at, LIQUIDATION);
+  T.stampLiquidation(memory.f64, at >> 3);
   const { f64, u8 } = memory;
   f64[(at + T.LIQUIDATION_PRICE) >> 3] = numbers[PRICE];
   f64[(at + T.LIQUIDATION_SIZE) >> 3] = numbers[SIZE];
   u8[at + T.LIQUIDATION_SIDE] = side;
-  return LIQUIDATION.length * 8;
+  return T.LIQUIDATION_BYTES;
 }
 
 /**
@@ -245,7 +218,7 @@ export function writeBar(
   partial: number,
   acrossGap: number,
 ): number {
-  copyTemplate(memory, at, BAR);
+  T.stampBar(memory.f64, at >> 3);
   const { f64, u8, i32 } = memory;
   putInteger(i32, (at + T.BAR_OPEN_TIME) >> 2, values, from);
   putInteger(i32, (at + T.BAR_CLOSE_TIME) >> 2, values, from + 1);
@@ -264,7 +237,7 @@ export function writeBar(
   u8[at + T.BAR_SOURCE] = source;
   u8[at + T.BAR_PARTIAL] = partial;
   u8[at + T.BAR_ACROSS_GAP] = acrossGap;
-  return BAR.length * 8;
+  return T.BAR_BYTES;
 }
 
 /** Opens an indicators frame without values; `barTime[from]` is the bar's open time. */
@@ -276,11 +249,11 @@ export function writeIndicators(
   timeframe: number,
   state: number,
 ): number {
-  copyTemplate(memory, at, INDICATORS);
+  T.stampIndicators(memory.f64, at >> 3);
   putInteger(memory.i32, (at + T.INDICATORS_BAR_TIME) >> 2, barTime, from);
   memory.u8[at + T.INDICATORS_TIMEFRAME] = timeframe;
   memory.u8[at + T.INDICATORS_STATE] = state;
-  return INDICATORS.length * 8;
+  return T.INDICATORS_BYTES;
 }
 
 /** Appends `values[index]` to an indicators frame that is the last thing written; returns the new length. */
@@ -306,14 +279,14 @@ export function appendIndicator(
 
 /** Bytes of an indicators frame with so many values. */
 export function indicatorsBytes(values: number): number {
-  return INDICATORS.length * 8 + values * 16;
+  return T.INDICATORS_BYTES + values * 16;
 }
 
 export const LARGEST_FIXED_BYTES = Math.max(
   LARGEST_TRADE_BYTES,
-  QUOTE.length * 8,
-  TICKER.length * 8,
-  FUNDING.length * 8,
-  LIQUIDATION.length * 8,
-  BAR.length * 8,
+  T.QUOTE_BYTES,
+  T.TICKER_BYTES,
+  T.FUNDING_BYTES,
+  T.LIQUIDATION_BYTES,
+  T.BAR_BYTES,
 );

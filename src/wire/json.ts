@@ -2,7 +2,14 @@ import { channelOfSlot, slotIn } from "../market/channel.ts";
 import type { Catalog } from "../market/instrument.ts";
 import { STATES } from "../market/sink.ts";
 import { TIMEFRAMES } from "../market/timeframe.ts";
-import { FLAG_BACKFILLED, FLAG_CORRECTION, FLAG_DERIVED, FLAG_INEXACT, FLAG_LAST_OF_EVENT, FLAG_SNAPSHOT } from "./frame.ts";
+import {
+  FLAG_BACKFILLED,
+  FLAG_CORRECTION,
+  FLAG_DERIVED,
+  FLAG_INEXACT,
+  FLAG_LAST_OF_EVENT,
+  FLAG_SNAPSHOT,
+} from "./frame.ts";
 import * as V from "./generated/views.ts";
 import type { Memory } from "./memory.ts";
 
@@ -44,8 +51,8 @@ export class JsonTwin {
   readonly #state = new V.StreamStateView();
   readonly #stream = new V.StreamView();
   readonly #instrument = new V.InstrumentView();
-  /** What every frame of a stream says of itself, by stream. */
-  readonly #identity = new Map<number, string>();
+  /** What every frame of a stream says of itself, by stream, and the market type that it was made with. */
+  readonly #identity = new Map<number, { marketType: string; json: string }>();
   #microseconds = false;
 
   constructor(catalog: Catalog, describe: (indicator: number) => IndicatorDescription | undefined) {
@@ -66,15 +73,17 @@ export class JsonTwin {
   }
 
   #identityOf(stream: number, id: number): string {
-    const known = this.#identity.get(stream);
-    if (known !== undefined) return known;
     const instrument = this.#catalog.get(id);
-    const exchange = text(instrument?.exchange ?? "");
-    const symbol = text(instrument?.symbol ?? "");
-    const marketType = instrument === undefined || instrument.symbol === "" ? "null" : text(instrument.marketType);
-    const identity = `"exchange":${exchange},"symbol":${symbol},"market_type":${marketType},"stream":${stream},"channel":${text(channelOfSlot(slotIn(stream)) ?? "")}`;
-    if (instrument !== undefined) this.#identity.set(stream, identity);
-    return identity;
+    const known = this.#identity.get(stream);
+    // The venue may list an instrument anew, under the same name.
+    if (known !== undefined && known.marketType === instrument?.marketType) return known.json;
+    const exchange = textOrNull(instrument?.exchange ?? "");
+    const symbol = textOrNull(instrument?.symbol ?? "");
+    const marketType = nameOrNull(instrument?.marketType);
+    const channel = nameOrNull(channelOfSlot(slotIn(stream)));
+    const json = `"exchange":${exchange},"symbol":${symbol},"market_type":${marketType},"stream":${stream},"channel":${channel}`;
+    if (instrument !== undefined) this.#identity.set(stream, { marketType: instrument.marketType, json });
+    return json;
   }
 
   #payload(memory: Memory, frame: V.FrameView): string {
@@ -111,16 +120,18 @@ export class JsonTwin {
     const trade = this.#trade;
     trade.attach(memory, at);
     const flags = trade.flags;
-    return `"price":${number(trade.price)},"size":${number(trade.size)},"side":"${nameIn(V.SIDE_NAMES, trade.side)}","trade_id":${textOrNull(trade.tradeId)},"is_block":${(flags & 1) !== 0},"is_liquidation":${(flags & 2) !== 0},"is_odd_lot":${(flags & 4) !== 0}`;
+    return `"price":${number(trade.price)},"size":${number(trade.size)},"side":${nameOrNull(V.SIDE_NAMES[trade.side])},"trade_id":${textOrNull(trade.tradeId)},"is_block":${(flags & 1) !== 0},"is_liquidation":${(flags & 2) !== 0},"is_odd_lot":${(flags & 4) !== 0}`;
   }
 
   #bookFields(memory: Memory, at: number, flags: number): string {
     const book = this.#book;
     book.attach(memory, at);
     let bids = "";
-    for (let i = 0; i < book.bidCount; i += 1) bids += `${i === 0 ? "" : ","}[${number(book.bidPrice(i))},${number(book.bidSize(i))}]`;
+    for (let i = 0; i < book.bidCount; i += 1)
+      bids += `${i === 0 ? "" : ","}[${number(book.bidPrice(i))},${number(book.bidSize(i))}]`;
     let asks = "";
-    for (let i = 0; i < book.askCount; i += 1) asks += `${i === 0 ? "" : ","}[${number(book.askPrice(i))},${number(book.askSize(i))}]`;
+    for (let i = 0; i < book.askCount; i += 1)
+      asks += `${i === 0 ? "" : ","}[${number(book.askPrice(i))},${number(book.askSize(i))}]`;
     const updateType = (flags & FLAG_SNAPSHOT) !== 0 ? "snapshot" : "delta";
     return `"update_type":"${updateType}","sequence":${known(book.venueSeq)},"prev_sequence":${known(book.venuePrevSeq)},"checksum":${known(book.checksum)},"bids":[${bids}],"asks":[${asks}]`;
   }
@@ -146,13 +157,13 @@ export class JsonTwin {
   #liquidationFields(memory: Memory, at: number): string {
     const liquidation = this.#liquidation;
     liquidation.attach(memory, at);
-    return `"price":${number(liquidation.price)},"size":${number(liquidation.size)},"side":"${nameIn(V.SIDE_NAMES, liquidation.side)}"`;
+    return `"price":${number(liquidation.price)},"size":${number(liquidation.size)},"side":${nameOrNull(V.SIDE_NAMES[liquidation.side])}`;
   }
 
   #barFields(memory: Memory, at: number): string {
     const bar = this.#bar;
     bar.attach(memory, at);
-    return `"timeframe":${timeframe(bar.timeframe)},"open_time":${this.#instant(bar.openTime)},"close_time":${this.#instant(bar.closeTime)},"open":${number(bar.open)},"high":${number(bar.high)},"low":${number(bar.low)},"close":${number(bar.close)},"volume":${number(bar.volume)},"quote_volume":${number(bar.quoteVolume)},"vwap":${number(bar.vwap)},"buy_volume":${number(bar.buyVolume)},"sell_volume":${number(bar.sellVolume)},"trade_count":${bar.tradeCount},"state":"${nameIn(V.BAR_STATE_NAMES, bar.state)}","source":"${nameIn(V.BAR_SOURCE_NAMES, bar.source)}","partial":${bar.partial},"across_gap":${bar.acrossGap}`;
+    return `"timeframe":${timeframe(bar.timeframe)},"open_time":${this.#time(bar.openTime)},"close_time":${this.#time(bar.closeTime)},"open":${number(bar.open)},"high":${number(bar.high)},"low":${number(bar.low)},"close":${number(bar.close)},"volume":${number(bar.volume)},"quote_volume":${number(bar.quoteVolume)},"vwap":${number(bar.vwap)},"buy_volume":${number(bar.buyVolume)},"sell_volume":${number(bar.sellVolume)},"trade_count":${bar.tradeCount},"state":${nameOrNull(V.BAR_STATE_NAMES[bar.state])},"source":${nameOrNull(V.BAR_SOURCE_NAMES[bar.source])},"partial":${bar.partial},"across_gap":${bar.acrossGap}`;
   }
 
   #indicatorFields(memory: Memory, at: number): string {
@@ -163,20 +174,23 @@ export class JsonTwin {
       const id = view.valueIndicator(first);
       let last = first;
       const lanes: number[] = [];
-      while (last < view.valueCount && view.valueIndicator(last) === id) lanes[view.valueLane(last)] = view.valueValue(last++);
+      while (last < view.valueCount && view.valueIndicator(last) === id)
+        lanes[view.valueLane(last)] = view.valueValue(last++);
       values += `${first === 0 ? "" : ","}${this.#indicatorValues(id, lanes, view.valueReady(first) !== 0)}`;
       first = last;
     }
-    return `"timeframe":${timeframe(view.timeframe)},"bar_time":${this.#instant(view.barTime)},"state":"${nameIn(V.BAR_STATE_NAMES, view.state)}","values":{${values}}`;
+    return `"timeframe":${timeframe(view.timeframe)},"bar_time":${this.#time(view.barTime)},"state":${nameOrNull(V.BAR_STATE_NAMES[view.state])},"values":{${values}}`;
   }
 
   #indicatorValues(id: number, lanes: readonly number[], ready: boolean): string {
     const description = this.#describe(id);
     let fields = "";
-    for (let lane = 0; lane < lanes.length; lane += 1) {
+    const laneCount = Math.max(lanes.length, description?.lanes.length ?? 0);
+    for (let lane = 0; lane < laneCount; lane += 1) {
       fields += `${text(description?.lanes[lane] ?? `lane_${lane}`)}:${number(lanes[lane])},`;
     }
-    for (const [key, value] of Object.entries(description?.style(lanes) ?? {})) fields += `${text(key)}:${text(value)},`;
+    for (const [key, value] of Object.entries(description?.style(lanes) ?? {}))
+      fields += `${text(key)}:${text(value)},`;
     return `${text(description?.name ?? `indicator_${id}`)}:{${fields}"ready":${ready}}`;
   }
 
@@ -186,27 +200,24 @@ export class JsonTwin {
     const gap = state.gap
       ? `{"from_id":${known(state.gapFromId)},"to_id":${known(state.gapToId)},"from_time":${this.#time(state.gapFromTime)},"to_time":${this.#time(state.gapToTime)},"refilled":${state.gapRefilled}}`
       : "null";
-    return `"state":"${nameIn(STATES, state.state)}","reason":${textOrNull(state.reason)},"gap":${gap}`;
+    return `"state":${nameOrNull(STATES[state.state])},"reason":${textOrNull(state.reason)},"gap":${gap}`;
   }
 
   #streamFields(memory: Memory, at: number): string {
     const stream = this.#stream;
     stream.attach(memory, at);
-    return `"id":${stream.id},"of_instrument":${stream.instrument},"of_channel":"${nameIn(V.CHANNEL_NAMES, stream.channel)}","timeframe":${timeframe(stream.timeframe)}`;
+    return `"id":${stream.id},"of_instrument":${stream.instrument},"of_channel":${nameOrNull(V.CHANNEL_NAMES[stream.channel])},"timeframe":${timeframe(stream.timeframe)}`;
   }
 
   #instrumentFields(memory: Memory, at: number): string {
     const view = this.#instrument;
     view.attach(memory, at);
-    return `"id":${view.id},"of_symbol":${text(view.symbol)},"of_exchange":${text(view.exchange)},"venue_symbol":${textOrNull(view.venueSymbol)},"of_market_type":"${nameIn(V.MARKET_TYPE_NAMES, view.marketType)}","base":${textOrNull(view.base)},"quote":${textOrNull(view.quote)},"settle":${textOrNull(view.settle)},"expiry":${this.#time(view.expiry)},"contract_size":${number(view.contractSize)},"size_unit":"${nameIn(V.SIZE_UNIT_NAMES, view.sizeUnit)}","price_decimals":${view.priceDecimals},"size_decimals":${view.sizeDecimals},"tick":${number(view.tick)},"lot":${number(view.lot)},"min_size":${number(view.minSize)},"min_notional":${number(view.minNotional)},"status":"${nameIn(V.INSTRUMENT_STATUS_NAMES, view.status)}","book_depth":${view.bookDepth}`;
+    return `"id":${view.id},"of_symbol":${textOrNull(view.symbol)},"of_exchange":${textOrNull(view.exchange)},"venue_symbol":${textOrNull(view.venueSymbol)},"of_market_type":${nameOrNull(V.MARKET_TYPE_NAMES[view.marketType])},"base":${textOrNull(view.base)},"quote":${textOrNull(view.quote)},"settle":${textOrNull(view.settle)},"expiry":${this.#time(view.expiry)},"contract_size":${number(view.contractSize)},"size_unit":${nameOrNull(V.SIZE_UNIT_NAMES[view.sizeUnit])},"price_decimals":${view.priceDecimals},"size_decimals":${view.sizeDecimals},"tick":${number(view.tick)},"lot":${number(view.lot)},"min_size":${number(view.minSize)},"min_notional":${number(view.minNotional)},"status":${nameOrNull(V.INSTRUMENT_STATUS_NAMES[view.status])},"book_depth":${view.bookDepth}`;
   }
 
   /** A time of which 0 means unknown. */
   #time(micros: number): string {
-    return micros === 0 ? "null" : this.#instant(micros);
-  }
-
-  #instant(micros: number): string {
+    if (micros === 0) return "null";
     return String(this.#microseconds ? micros : Math.floor(micros / 1000));
   }
 }
@@ -225,7 +236,7 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
   [V.PAYLOAD_INSTRUMENT]: "instrument",
 };
 
-function number(value: number): string {
+function number(value: number | undefined): string {
   return Number.isFinite(value) ? String(value) : "null";
 }
 
@@ -242,13 +253,13 @@ function textOrNull(value: string): string {
   return value === "" ? "null" : JSON.stringify(value);
 }
 
-function nameIn(names: readonly string[], value: number): string {
-  return names[value] ?? "unknown";
+/** An enum's name; both 0, where that means unknown, and a value of a newer schema are null. */
+function nameOrNull(name: string | undefined): string {
+  return name === undefined || name === "unknown" ? "null" : `"${name}"`;
 }
 
 function timeframe(index: number): string {
-  const name = TIMEFRAMES[index];
-  return name === undefined ? "null" : `"${name}"`;
+  return nameOrNull(TIMEFRAMES[index]);
 }
 
 function flagsOf(flags: number): string {

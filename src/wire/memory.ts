@@ -14,6 +14,7 @@ export class Memory {
 
   constructor(buffer: ArrayBufferLike) {
     assert(buffer.byteLength % 8 === 0, "memory is a whole number of 8-byte words");
+    assert(buffer.byteLength <= 2 ** 31, "places are 32-bit integers: memory is at most 2 GiB");
     this.u8 = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
     this.i32 = new Int32Array(buffer);

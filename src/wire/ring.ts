@@ -15,7 +15,11 @@ import { Memory } from "./memory.ts";
  * comparing it with `tail` whether its frame still lies there.
  */
 
-/** Index entries per byte of ring: the smallest frames are some 176 bytes, so this many never run out before the bytes. */
+/**
+ * Bytes of ring per index entry, at least. Frames are 160 bytes and more, trades 176 to 184; the number of entries is
+ * rounded down to a power of two, so there may be up to 288 bytes an entry: where the frames are smaller than that on
+ * average, the index is full before the bytes are, and the oldest record gives way to that.
+ */
 const BYTES_PER_RECORD = 128;
 /** Place, length, stream (4 bytes each, and 4 spare), sequence and position (8 each). */
 const INDEX_BYTES_PER_RECORD = 32;

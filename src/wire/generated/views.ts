@@ -2,6 +2,7 @@
 // Reusable views over a frame's bytes: no object per frame, no BigInt. 64-bit integers are read as numbers, exact
 // to 2^53. Fields are found through the vtable, so frames of a newer schema with more fields read correctly.
 
+import type { Memory } from "../memory.ts";
 import { TableView } from "../table-view.ts";
 
 /** Names of Side, by value, as they stand in JSON. */
@@ -35,678 +36,804 @@ export const PAYLOAD_STREAM_STATE = 9;
 export const PAYLOAD_STREAM = 10;
 export const PAYLOAD_INSTRUMENT = 11;
 
-export class TradeView extends TableView {
-  constructor() {
-    super(5);
+export class TradeView {
+  readonly table = new TableView(5);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   get price(): number {
-    const at = this.place(0);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get size(): number {
-    const at = this.place(1);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(1);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   /** The aggressor's */
   get side(): number {
-    const at = this.place(2);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(2);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 
   /** Bits: 1 block, 2 liquidation, 4 odd lot */
   get flags(): number {
-    const at = this.place(3);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(3);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 
   /** The venue's own, at most 40 bytes */
   get tradeId(): string {
-    return this.text(4);
+    return this.table.text(4);
   }
 
   /** Where the bytes of trade_id start, or 0; they are tradeIdLength bytes. */
   get tradeIdAt(): number {
-    const at = this.target(4);
+    const at = this.table.target(4);
     return at === 0 ? 0 : at + 4;
   }
 
   get tradeIdLength(): number {
-    return this.lengthOf(4);
+    return this.table.lengthOf(4);
   }
 }
 
-export class BookLevelsView extends TableView {
-  constructor() {
-    super(5);
+export class BookLevelsView {
+  readonly table = new TableView(5);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   /** Last update that this frame brings the book to; 0 unknown */
   get venueSeq(): number {
-    const at = this.place(0);
-    return at === 0 ? 0 : (this.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   /** The update before it; 0 unknown */
   get venuePrevSeq(): number {
-    const at = this.place(1);
-    return at === 0 ? 0 : (this.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(1);
+    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   /** The venue's, when it was verified; 0 none */
   get checksum(): number {
-    const at = this.place(2);
-    return at === 0 ? 0 : this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(2);
+    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   /** Changed levels, or the whole book in a snapshot (best first) */
   get bidCount(): number {
-    return this.lengthOf(3);
+    return this.table.lengthOf(3);
   }
 
   bidPrice(index: number): number {
-    const at = this.element(3, index, 16);
-    return this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.element(3, index, 16);
+    return table.memory.f64[at >> 3];
   }
 
   bidSize(index: number): number {
-    const at = this.element(3, index, 16) + 8;
-    return this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.element(3, index, 16) + 8;
+    return table.memory.f64[at >> 3];
   }
 
   get askCount(): number {
-    return this.lengthOf(4);
+    return this.table.lengthOf(4);
   }
 
   askPrice(index: number): number {
-    const at = this.element(4, index, 16);
-    return this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.element(4, index, 16);
+    return table.memory.f64[at >> 3];
   }
 
   askSize(index: number): number {
-    const at = this.element(4, index, 16) + 8;
-    return this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.element(4, index, 16) + 8;
+    return table.memory.f64[at >> 3];
   }
 }
 
-export class QuoteView extends TableView {
-  constructor() {
-    super(6);
+export class QuoteView {
+  readonly table = new TableView(6);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   get bidPrice(): number {
-    const at = this.place(0);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get bidSize(): number {
-    const at = this.place(1);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(1);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get askPrice(): number {
-    const at = this.place(2);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(2);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get askSize(): number {
-    const at = this.place(3);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(3);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get venueSeq(): number {
-    const at = this.place(4);
-    return at === 0 ? 0 : (this.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(4);
+    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   /** False while the book it depends on is not live */
   get live(): boolean {
-    const at = this.place(5);
-    return at === 0 ? false : this.memory.u8[at] !== 0;
+    const table = this.table;
+    const at = table.place(5);
+    return at === 0 ? false : table.memory.u8[at] !== 0;
   }
 }
 
-export class TickerView extends TableView {
-  constructor() {
-    super(7);
+export class TickerView {
+  readonly table = new TableView(7);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   get last(): number {
-    const at = this.place(0);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get mark(): number {
-    const at = this.place(1);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(1);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get index(): number {
-    const at = this.place(2);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(2);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get openInterest(): number {
-    const at = this.place(3);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(3);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get volume24h(): number {
-    const at = this.place(4);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(4);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get high24h(): number {
-    const at = this.place(5);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(5);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get low24h(): number {
-    const at = this.place(6);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(6);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 }
 
-export class FundingView extends TableView {
-  constructor() {
-    super(4);
+export class FundingView {
+  readonly table = new TableView(4);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   get rate(): number {
-    const at = this.place(0);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get nextTime(): number {
-    const at = this.place(1);
-    return at === 0 ? 0 : this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(1);
+    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   get mark(): number {
-    const at = this.place(2);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(2);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get index(): number {
-    const at = this.place(3);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(3);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 }
 
-export class LiquidationView extends TableView {
-  constructor() {
-    super(3);
+export class LiquidationView {
+  readonly table = new TableView(3);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   get price(): number {
-    const at = this.place(0);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get size(): number {
-    const at = this.place(1);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(1);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get side(): number {
-    const at = this.place(2);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(2);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 }
 
-export class BarView extends TableView {
-  constructor() {
-    super(17);
+export class BarView {
+  readonly table = new TableView(17);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   get openTime(): number {
-    const at = this.place(0);
-    return at === 0 ? 0 : this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   /** Exclusive */
   get closeTime(): number {
-    const at = this.place(1);
-    return at === 0 ? 0 : this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(1);
+    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   get open(): number {
-    const at = this.place(2);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(2);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get high(): number {
-    const at = this.place(3);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(3);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get low(): number {
-    const at = this.place(4);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(4);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get close(): number {
-    const at = this.place(5);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(5);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   /** Base units */
   get volume(): number {
-    const at = this.place(6);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(6);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get quoteVolume(): number {
-    const at = this.place(7);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(7);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   /** NaN when volume is 0 */
   get vwap(): number {
-    const at = this.place(8);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(8);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   /** By the aggressor's side; trades of unknown side count in volume only */
   get buyVolume(): number {
-    const at = this.place(9);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(9);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get sellVolume(): number {
-    const at = this.place(10);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(10);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get tradeCount(): number {
-    const at = this.place(11);
-    return at === 0 ? 0 : (this.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(11);
+    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   get timeframe(): number {
-    const at = this.place(12);
-    return at === 0 ? 255 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(12);
+    return at === 0 ? 255 : table.memory.u8[at];
   }
 
   get state(): number {
-    const at = this.place(13);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(13);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 
   get source(): number {
-    const at = this.place(14);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(14);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 
   /** Joined mid-way: not all of its trades were seen */
   get partial(): boolean {
-    const at = this.place(15);
-    return at === 0 ? false : this.memory.u8[at] !== 0;
+    const table = this.table;
+    const at = table.place(15);
+    return at === 0 ? false : table.memory.u8[at] !== 0;
   }
 
   /** The venue lost trades within it */
   get acrossGap(): boolean {
-    const at = this.place(16);
-    return at === 0 ? false : this.memory.u8[at] !== 0;
+    const table = this.table;
+    const at = table.place(16);
+    return at === 0 ? false : table.memory.u8[at] !== 0;
   }
 }
 
-export class IndicatorsView extends TableView {
-  constructor() {
-    super(4);
+export class IndicatorsView {
+  readonly table = new TableView(4);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   /** Open time of the bar */
   get barTime(): number {
-    const at = this.place(0);
-    return at === 0 ? 0 : this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   get timeframe(): number {
-    const at = this.place(1);
-    return at === 0 ? 255 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(1);
+    return at === 0 ? 255 : table.memory.u8[at];
   }
 
   get state(): number {
-    const at = this.place(2);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(2);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 
   get valueCount(): number {
-    return this.lengthOf(3);
+    return this.table.lengthOf(3);
   }
 
   valueIndicator(index: number): number {
-    const at = this.element(3, index, 16);
-    return this.memory.u16[at >> 1];
+    const table = this.table;
+    const at = table.element(3, index, 16);
+    return table.memory.u16[at >> 1];
   }
 
   valueLane(index: number): number {
-    const at = this.element(3, index, 16) + 2;
-    return this.memory.u8[at];
+    const table = this.table;
+    const at = table.element(3, index, 16) + 2;
+    return table.memory.u8[at];
   }
 
   valueReady(index: number): number {
-    const at = this.element(3, index, 16) + 3;
-    return this.memory.u8[at];
+    const table = this.table;
+    const at = table.element(3, index, 16) + 3;
+    return table.memory.u8[at];
   }
 
   valueValue(index: number): number {
-    const at = this.element(3, index, 16) + 8;
-    return this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.element(3, index, 16) + 8;
+    return table.memory.f64[at >> 3];
   }
 }
 
-export class StreamStateView extends TableView {
-  constructor() {
-    super(8);
+export class StreamStateView {
+  readonly table = new TableView(8);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   get state(): number {
-    const at = this.place(0);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 
   /** The venue lost what the gap_ fields say */
   get gap(): boolean {
-    const at = this.place(1);
-    return at === 0 ? false : this.memory.u8[at] !== 0;
+    const table = this.table;
+    const at = table.place(1);
+    return at === 0 ? false : table.memory.u8[at] !== 0;
   }
 
   get gapRefilled(): boolean {
-    const at = this.place(2);
-    return at === 0 ? false : this.memory.u8[at] !== 0;
+    const table = this.table;
+    const at = table.place(2);
+    return at === 0 ? false : table.memory.u8[at] !== 0;
   }
 
   /** First and last venue id that is missing */
   get gapFromId(): number {
-    const at = this.place(3);
-    return at === 0 ? 0 : (this.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(3);
+    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   get gapToId(): number {
-    const at = this.place(4);
-    return at === 0 ? 0 : (this.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(4);
+    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   get gapFromTime(): number {
-    const at = this.place(5);
-    return at === 0 ? 0 : this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(5);
+    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   get gapToTime(): number {
-    const at = this.place(6);
-    return at === 0 ? 0 : this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(6);
+    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   get reason(): string {
-    return this.text(7);
+    return this.table.text(7);
   }
 
   /** Where the bytes of reason start, or 0; they are reasonLength bytes. */
   get reasonAt(): number {
-    const at = this.target(7);
+    const at = this.table.target(7);
     return at === 0 ? 0 : at + 4;
   }
 
   get reasonLength(): number {
-    return this.lengthOf(7);
+    return this.table.lengthOf(7);
   }
 }
 
-export class StreamView extends TableView {
-  constructor() {
-    super(4);
+export class StreamView {
+  readonly table = new TableView(4);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   get id(): number {
-    const at = this.place(0);
-    return at === 0 ? 0 : this.memory.i32[at >> 2] >>> 0;
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
   }
 
   get instrument(): number {
-    const at = this.place(1);
-    return at === 0 ? 0 : this.memory.i32[at >> 2] >>> 0;
+    const table = this.table;
+    const at = table.place(1);
+    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
   }
 
   get channel(): number {
-    const at = this.place(2);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(2);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 
   get timeframe(): number {
-    const at = this.place(3);
-    return at === 0 ? 255 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(3);
+    return at === 0 ? 255 : table.memory.u8[at];
   }
 }
 
-export class InstrumentView extends TableView {
-  constructor() {
-    super(19);
+export class InstrumentView {
+  readonly table = new TableView(19);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   get id(): number {
-    const at = this.place(0);
-    return at === 0 ? 0 : this.memory.i32[at >> 2] >>> 0;
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
   }
 
   get symbol(): string {
-    return this.text(1);
+    return this.table.text(1);
   }
 
   /** Where the bytes of symbol start, or 0; they are symbolLength bytes. */
   get symbolAt(): number {
-    const at = this.target(1);
+    const at = this.table.target(1);
     return at === 0 ? 0 : at + 4;
   }
 
   get symbolLength(): number {
-    return this.lengthOf(1);
+    return this.table.lengthOf(1);
   }
 
   get exchange(): string {
-    return this.text(2);
+    return this.table.text(2);
   }
 
   /** Where the bytes of exchange start, or 0; they are exchangeLength bytes. */
   get exchangeAt(): number {
-    const at = this.target(2);
+    const at = this.table.target(2);
     return at === 0 ? 0 : at + 4;
   }
 
   get exchangeLength(): number {
-    return this.lengthOf(2);
+    return this.table.lengthOf(2);
   }
 
   get venueSymbol(): string {
-    return this.text(3);
+    return this.table.text(3);
   }
 
   /** Where the bytes of venue_symbol start, or 0; they are venueSymbolLength bytes. */
   get venueSymbolAt(): number {
-    const at = this.target(3);
+    const at = this.table.target(3);
     return at === 0 ? 0 : at + 4;
   }
 
   get venueSymbolLength(): number {
-    return this.lengthOf(3);
+    return this.table.lengthOf(3);
   }
 
   get marketType(): number {
-    const at = this.place(4);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(4);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 
   get base(): string {
-    return this.text(5);
+    return this.table.text(5);
   }
 
   /** Where the bytes of base start, or 0; they are baseLength bytes. */
   get baseAt(): number {
-    const at = this.target(5);
+    const at = this.table.target(5);
     return at === 0 ? 0 : at + 4;
   }
 
   get baseLength(): number {
-    return this.lengthOf(5);
+    return this.table.lengthOf(5);
   }
 
   get quote(): string {
-    return this.text(6);
+    return this.table.text(6);
   }
 
   /** Where the bytes of quote start, or 0; they are quoteLength bytes. */
   get quoteAt(): number {
-    const at = this.target(6);
+    const at = this.table.target(6);
     return at === 0 ? 0 : at + 4;
   }
 
   get quoteLength(): number {
-    return this.lengthOf(6);
+    return this.table.lengthOf(6);
   }
 
   get settle(): string {
-    return this.text(7);
+    return this.table.text(7);
   }
 
   /** Where the bytes of settle start, or 0; they are settleLength bytes. */
   get settleAt(): number {
-    const at = this.target(7);
+    const at = this.table.target(7);
     return at === 0 ? 0 : at + 4;
   }
 
   get settleLength(): number {
-    return this.lengthOf(7);
+    return this.table.lengthOf(7);
   }
 
   get expiry(): number {
-    const at = this.place(8);
-    return at === 0 ? 0 : this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(8);
+    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   get contractSize(): number {
-    const at = this.place(9);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(9);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get sizeUnit(): number {
-    const at = this.place(10);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(10);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 
   get priceDecimals(): number {
-    const at = this.place(11);
-    return at === 0 ? 0 : this.memory.i32[at >> 2];
+    const table = this.table;
+    const at = table.place(11);
+    return at === 0 ? 0 : table.memory.i32[at >> 2];
   }
 
   get sizeDecimals(): number {
-    const at = this.place(12);
-    return at === 0 ? 0 : this.memory.i32[at >> 2];
+    const table = this.table;
+    const at = table.place(12);
+    return at === 0 ? 0 : table.memory.i32[at >> 2];
   }
 
   get tick(): number {
-    const at = this.place(13);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(13);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get lot(): number {
-    const at = this.place(14);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(14);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get minSize(): number {
-    const at = this.place(15);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(15);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get minNotional(): number {
-    const at = this.place(16);
-    return at === 0 ? Number.NaN : this.memory.f64[at >> 3];
+    const table = this.table;
+    const at = table.place(16);
+    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
   }
 
   get status(): number {
-    const at = this.place(17);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(17);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 
   /** Levels a side that the venue's feed keeps; 0 is the whole book */
   get bookDepth(): number {
-    const at = this.place(18);
-    return at === 0 ? 0 : this.memory.i32[at >> 2] >>> 0;
+    const table = this.table;
+    const at = table.place(18);
+    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
   }
 }
 
-export class FrameView extends TableView {
-  constructor() {
-    super(12);
+export class FrameView {
+  readonly table = new TableView(12);
+
+  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
+  attach(memory: Memory, at: number): boolean {
+    return this.table.attach(memory, at);
   }
 
   get stream(): number {
-    const at = this.place(0);
-    return at === 0 ? 0 : this.memory.i32[at >> 2] >>> 0;
+    const table = this.table;
+    const at = table.place(0);
+    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
   }
 
   get instrument(): number {
-    const at = this.place(1);
-    return at === 0 ? 0 : this.memory.i32[at >> 2] >>> 0;
+    const table = this.table;
+    const at = table.place(1);
+    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
   }
 
   /** A random number of at most 53 bits, new at every start */
   get epoch(): number {
-    const at = this.place(2);
-    return at === 0 ? 0 : (this.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(2);
+    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   /** Place in the ring, one count over all streams */
   get position(): number {
-    const at = this.place(3);
-    return at === 0 ? 0 : (this.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(3);
+    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   /** Of the stream, from 1 */
   get seq(): number {
-    const at = this.place(4);
-    return at === 0 ? 0 : (this.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(4);
+    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   /** First sequence that this frame stands for; equal to seq for a ring frame */
   get fromSeq(): number {
-    const at = this.place(5);
-    return at === 0 ? 0 : (this.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(5);
+    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   /** The venue's time of the event */
   get tsExchange(): number {
-    const at = this.place(6);
-    return at === 0 ? 0 : this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(6);
+    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   /** When this process got the message */
   get tsReceive(): number {
-    const at = this.place(7);
-    return at === 0 ? 0 : this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(7);
+    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   /** When the frame was committed */
   get tsPublish(): number {
-    const at = this.place(8);
-    return at === 0 ? 0 : this.memory.i32[(at >> 2) + 1] * 4294967296 + (this.memory.i32[at >> 2] >>> 0);
+    const table = this.table;
+    const at = table.place(8);
+    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
   }
 
   get flags(): number {
-    const at = this.place(9);
-    return at === 0 ? 0 : this.memory.i32[at >> 2] >>> 0;
+    const table = this.table;
+    const at = table.place(9);
+    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
   }
 
   get payloadType(): number {
-    const at = this.place(10);
-    return at === 0 ? 0 : this.memory.u8[at];
+    const table = this.table;
+    const at = table.place(10);
+    return at === 0 ? 0 : table.memory.u8[at];
   }
 
   /** Where the payload's table starts, or 0. */
   get payloadAt(): number {
-    return this.target(11);
+    return this.table.target(11);
   }
 }

@@ -1,0 +1,144 @@
+import { strictEqual } from "node:assert";
+import { Engine } from "../src/engine/engine.ts";
+import { BinanceParser } from "../src/feeds/binance-parse.ts";
+import { FeedCounters } from "../src/feeds/feed.ts";
+import { StartedStreams } from "../src/feeds/started-streams.ts";
+import { SymbolTable } from "../src/feeds/symbol-table.ts";
+import { IndicatorSet } from "../src/indicators/registry.ts";
+import { SLOT_TRADES, streamOf } from "../src/market/channel.ts";
+import { Catalog, emptyListing } from "../src/market/instrument.ts";
+import type { FeedControl, VenueRules } from "../src/market/sink.ts";
+import { PRICE, SIZE, TRADE_NUMBER, TS_EXCHANGE } from "../src/market/sink.ts";
+import { timeframeIndex } from "../src/market/timeframe.ts";
+import type { Clock } from "../src/std/clock.ts";
+import { FrameLog } from "../src/wire/frame-log.ts";
+import type { Workload } from "./workload.ts";
+
+const RULES: VenueRules = { integrity: "range", contiguousTradeIds: true, ownQuotes: true, quotesShareBookSequence: true };
+const NO_CONTROL: FeedControl = { subscribe() {}, unsubscribe() {}, resyncBook() {}, fetchHistory() {} };
+const TIMEFRAMES = ["1s", "1m", "5m", "1h"].map(timeframeIndex);
+
+/** A clock that is read as a turn's is, without the event loop: one load. */
+class StillClock implements Clock {
+  readonly micros = Float64Array.of(1_723_161_255_000_000);
+
+  now(): number {
+    return this.micros[0] as number;
+  }
+}
+
+/** The shipped code from scanner to finished frame, with four timeframes and the default indicators; no sockets. */
+export class Pipeline {
+  readonly engine: Engine;
+  readonly parser: BinanceParser;
+  readonly counters = new FeedCounters();
+  readonly workload: Workload;
+  readonly #venue: number;
+  /** The workload's trades as numbers, for runs without parsing: instrument, side; price, size, time, id. */
+  readonly #instruments: Int32Array;
+  readonly #sides: Uint8Array;
+  readonly #numbers: Float64Array;
+  readonly #ids: Uint8Array;
+  readonly #passTrades: Float64Array;
+  #expected = 0;
+
+  constructor(workload: Workload) {
+    this.workload = workload;
+    const catalog = new Catalog();
+    this.engine = new Engine({
+      catalog,
+      log: new FrameLog(256 * 2 ** 20, 1),
+      clock: new StillClock(),
+      indicators: new IndicatorSet(),
+      bars: { timeframes: TIMEFRAMES },
+    });
+    const venue = this.engine.addVenue("binance", RULES, NO_CONTROL);
+    this.#venue = venue.instrument.id;
+    const listings = workload.symbols.map((venueSymbol) => ({
+      ...emptyListing(),
+      symbol: venueSymbol.replace(/USDT$/, "/USDT"),
+      venueSymbol,
+      sizeUnit: "base" as const,
+      channels: ["trades"] as const,
+    }));
+    const symbols = new SymbolTable();
+    this.engine.instruments(this.#venue, listings).forEach((id, index) => symbols.add(workload.symbols[index] as string, id));
+    this.parser = new BinanceParser({
+      sink: this.engine,
+      venue: this.#venue,
+      symbols,
+      started: new StartedStreams(),
+      counters: this.counters,
+      microseconds: false,
+      onControl: () => {},
+      onMalformed: () => {},
+    });
+    for (const instrument of catalog.all()) this.engine.open(instrument, "trades");
+    const count = workload.messages.length;
+    this.#instruments = new Int32Array(count);
+    this.#sides = new Uint8Array(count);
+    this.#numbers = new Float64Array(count * 4);
+    this.#ids = new Uint8Array(count * 16);
+    this.#passTrades = new Float64Array(count);
+    this.#load(symbols);
+  }
+
+  #load(symbols: SymbolTable): void {
+    this.workload.messages.forEach((message, index) => {
+      const { data } = JSON.parse(message.bytes.toString()) as { data: { t: number; p: string; q: string; T: number; m: boolean } };
+      this.#instruments[index] = symbols.instrument(message.symbol);
+      this.#sides[index] = data.m ? 2 : 1;
+      this.#numbers.set([Number(data.p), Number(data.q), data.T * 1000, data.t], index * 4);
+      this.#ids.set(Buffer.from(String(data.t)), index * 16);
+      this.#passTrades[index] = this.workload.tradesOf.get(message.symbol) as number;
+    });
+  }
+
+  /** One pass from the venue's bytes. */
+  parsed(): void {
+    const { messages } = this.workload;
+    for (let index = 0; index < messages.length; index += 1) this.parser.parse((messages[index] as { bytes: Buffer }).bytes);
+    this.#expected += messages.length;
+  }
+
+  /** One pass from numbers, as a feed would leave them in the slot. */
+  unparsed(): void {
+    const { engine } = this;
+    const { numbers, tradeId } = engine.slot;
+    const source = this.#numbers;
+    for (let index = 0; index < this.#instruments.length; index += 1) {
+      numbers[PRICE] = source[4 * index] as number;
+      numbers[SIZE] = source[4 * index + 1] as number;
+      numbers[TS_EXCHANGE] = source[4 * index + 2] as number;
+      numbers[TRADE_NUMBER] = source[4 * index + 3] as number;
+      for (let digit = 0; digit < 10; digit += 1) tradeId[digit] = this.#ids[16 * index + digit] as number;
+      engine.slot.tradeIdLength = 10;
+      engine.begin(this.#venue);
+      engine.trade(this.#instruments[index] as number, this.#sides[index] as number, 0);
+    }
+    this.#expected += this.#instruments.length;
+  }
+
+  /** Moves the numbers on by one pass, as `advance` does the messages. */
+  advanceNumbers(): void {
+    const numbers = this.#numbers;
+    for (let index = 0; index < this.#instruments.length; index += 1) {
+      numbers[4 * index + 2] = (numbers[4 * index + 2] as number) + this.workload.spanMs * 1000;
+      numbers[4 * index + 3] = (numbers[4 * index + 3] as number) + (this.#passTrades[index] as number);
+    }
+  }
+
+  /** Every trade that went in is a frame, none was taken for a duplicate, none followed a hole. */
+  check(): void {
+    let frames = 0;
+    for (const { id } of this.engine.catalog.all()) {
+      const stream = streamOf(id, SLOT_TRADES);
+      const sequence = this.engine.frames.sequence(stream);
+      // The two state frames of a stream, syncing and live, are no trades.
+      frames += sequence > 2 ? sequence - 2 : 0;
+    }
+    strictEqual(frames, this.#expected, "every trade is a frame");
+    strictEqual(this.engine.dedupe.duplicates + this.engine.dedupe.holes, 0, "ids follow each other");
+    strictEqual(this.counters.slowMessages, 0, "every message was scanned");
+  }
+}

@@ -1,0 +1,217 @@
+import { parseArgs } from "node:util";
+import { nearest } from "./std/nearest.ts";
+import { isLoopback } from "./server/access.ts";
+import { TIMEFRAMES, timeframeIndex } from "./market/timeframe.ts";
+import { FEED_NAMES, isSimulated } from "./feeds/index.ts";
+
+/** What a user got wrong: one clear line, exit code 2. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+interface Option {
+  env: string;
+  /** What the value is, in the help. */
+  value?: string;
+  fallback: string;
+  help: string;
+}
+
+/** Every setting: a flag, an environment variable, a default. The flag wins. */
+const OPTIONS = {
+  port: { env: "PORT", value: "N", fallback: "8080", help: "port to listen on; 0 takes a free one" },
+  host: { env: "HOST", value: "ADDRESS", fallback: "127.0.0.1", help: "address to listen on; other than loopback needs --insecure" },
+  feeds: { env: "TICKWIRE_FEEDS", value: "LIST", fallback: "simulated", help: "sources: simulated (sim-a, sim-b), binance, coinbase, recording" },
+  symbols: { env: "TICKWIRE_SYMBOLS", value: "LIST", fallback: "", help: "instruments kept subscribed, e.g. BTC/USDT,ETH/USDT; * is every one" },
+  seed: { env: "TICKWIRE_SEED", value: "N", fallback: "1", help: "seed of the simulated market" },
+  recording: { env: "TICKWIRE_RECORDING", value: "FILES", fallback: "", help: "capture files that the recording feed plays, in order" },
+  "recording-venue": { env: "TICKWIRE_RECORDING_VENUE", value: "NAME", fallback: "binance", help: "whose frames they are: binance or coinbase" },
+  speed: { env: "TICKWIRE_SPEED", value: "X", fallback: "1", help: "how fast it plays them: 1, 10, 0.5, max" },
+  repeat: { env: "TICKWIRE_REPEAT", value: "N", fallback: "1", help: "how many times" },
+  require: { env: "TICKWIRE_REQUIRE", value: "LIST", fallback: "", help: "venues without which /ready fails" },
+  origins: { env: "TICKWIRE_ORIGINS", value: "LIST", fallback: "", help: "web origins that may connect, beside localhost" },
+  "ring-memory": { env: "TICKWIRE_RING_MEMORY", value: "MIB", fallback: "256", help: "memory for the window of frames, MiB" },
+  "max-memory": { env: "TICKWIRE_MAX_MEMORY", value: "MIB", fallback: "512", help: "all clients' queues together, MiB; the slowest go first" },
+  "max-queue": { env: "TICKWIRE_MAX_QUEUE", value: "KIB", fallback: "4096", help: "one client's queue, KiB; over it the client is closed with 4008" },
+  "max-connections": { env: "TICKWIRE_MAX_CONNECTIONS", value: "N", fallback: "10000", help: "connections in all" },
+  "max-per-address": { env: "TICKWIRE_MAX_PER_ADDRESS", value: "N", fallback: "10000", help: "connections from one address" },
+  timeframes: { env: "TICKWIRE_TIMEFRAMES", value: "LIST", fallback: "1s,1m,5m,15m,1h", help: "bars that are always computed" },
+  "history-bars": { env: "TICKWIRE_HISTORY_BARS", value: "N", fallback: "500", help: "bars kept per series" },
+  "late-ms": { env: "TICKWIRE_LATE_MS", value: "MS", fallback: "250", help: "how long a bar waits for late trades, 0 to 1000" },
+  "grace-ms": { env: "TICKWIRE_GRACE_MS", value: "MS", fallback: "30000", help: "how long a venue subscription outlives its last client" },
+  "log-level": { env: "TICKWIRE_LOG_LEVEL", value: "LEVEL", fallback: "info", help: "fatal, error, warn, info, debug or silent" },
+} as const satisfies Record<string, Option>;
+
+const SWITCHES = {
+  insecure: { env: "TICKWIRE_INSECURE", help: "allow a host other than loopback although clients are not authenticated" },
+} as const;
+
+export interface Config {
+  readonly port: number;
+  readonly host: string;
+  readonly feeds: readonly string[];
+  readonly mode: "live" | "simulated" | "replay";
+  /** Upper case, or "*". */
+  readonly symbols: readonly string[];
+  readonly seed: number;
+  readonly recording: { files: readonly string[]; venue: string; speed: number; repeat: number };
+  readonly urls: Readonly<Record<string, { ws: string | undefined; rest: string | undefined }>>;
+  readonly require: readonly string[];
+  readonly origins: readonly string[];
+  readonly anyHost: boolean;
+  readonly ringBytes: number;
+  readonly allQueuesBytes: number;
+  readonly queueBytes: number;
+  readonly connections: number;
+  readonly connectionsPerAddress: number;
+  readonly timeframes: readonly number[];
+  readonly historyBars: number;
+  readonly lateMicros: number;
+  readonly graceMs: number;
+  readonly logLevel: string;
+}
+
+type Name = keyof typeof OPTIONS;
+
+/** Reads flags and environment into one frozen Config; throws a ConfigError. */
+export function readConfig(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Config {
+  const given = readFlags(args);
+  const text = (name: Name): string => given.values[name] ?? env[OPTIONS[name].env] ?? OPTIONS[name].fallback;
+  const list = (name: Name): string[] => splitList(text(name));
+  const number = (name: Name, low: number, high: number): number => readNumber(name, text(name), low, high);
+  const host = text("host");
+  const insecure = given.insecure || ["1", "true", "yes"].includes((env[SWITCHES.insecure.env] ?? "").toLowerCase());
+  if (!isLoopback(host) && !insecure) {
+    throw new ConfigError(`--host ${host} is not loopback and clients are not authenticated: add --insecure to allow it`);
+  }
+  const feeds = readFeeds(list("feeds"));
+  const mode = feeds.includes("recording") ? "replay" : isSimulated(feeds[0] as string) ? "simulated" : "live";
+  const symbols = list("symbols").map((symbol) => symbol.toUpperCase());
+  const files = list("recording");
+  if (mode === "replay" && files.length === 0) throw new ConfigError("--feeds recording needs --recording FILE");
+  return Object.freeze({
+    port: number("port", 0, 65535),
+    host,
+    feeds,
+    mode,
+    // A market that is there only to be looked at is always on.
+    symbols: symbols.length === 0 && mode !== "live" ? ["*"] : symbols,
+    seed: number("seed", 0, 2 ** 32 - 1),
+    recording: {
+      files,
+      venue: oneOf("recording-venue", text("recording-venue"), ["binance", "coinbase"]),
+      speed: text("speed") === "max" ? Number.POSITIVE_INFINITY : readReal("speed", text("speed"), 0.001, 1e6),
+      repeat: number("repeat", 1, 1e6),
+    },
+    urls: {
+      binance: { ws: readUrl(env, "BINANCE_WS_URL", ["ws:", "wss:"]), rest: readUrl(env, "BINANCE_REST_URL", ["http:", "https:"]) },
+      coinbase: { ws: readUrl(env, "COINBASE_WS_URL", ["ws:", "wss:"]), rest: readUrl(env, "COINBASE_REST_URL", ["http:", "https:"]) },
+    },
+    require: readRequired(list("require"), feeds),
+    origins: list("origins"),
+    anyHost: !isLoopback(host),
+    ringBytes: number("ring-memory", 4, 65536) * 2 ** 20,
+    allQueuesBytes: number("max-memory", 1, 65536) * 2 ** 20,
+    queueBytes: number("max-queue", 1, 65536) * 1024,
+    connections: number("max-connections", 1, 1e6),
+    connectionsPerAddress: number("max-per-address", 1, 1e6),
+    timeframes: list("timeframes").map(readTimeframe),
+    historyBars: number("history-bars", 50, 100_000),
+    lateMicros: number("late-ms", 0, 1000) * 1000,
+    graceMs: number("grace-ms", 0, 86_400_000),
+    logLevel: oneOf("log-level", text("log-level"), ["fatal", "error", "warn", "info", "debug", "silent"]),
+  });
+}
+
+function readFlags(args: readonly string[]): { values: Partial<Record<Name, string>>; insecure: boolean } {
+  const options: Record<string, { type: "string" | "boolean" }> = {};
+  for (const name of Object.keys(OPTIONS)) options[name] = { type: "string" };
+  for (const name of Object.keys(SWITCHES)) options[name] = { type: "boolean" };
+  const unknown = args.find((arg) => arg.startsWith("-") && !Object.hasOwn(options, arg.replace(/^--?/, "").split("=")[0] as string));
+  if (unknown !== undefined) {
+    const near = nearest(unknown.replace(/^--?/, "").split("=")[0] as string, Object.keys(options));
+    throw new ConfigError(`unknown flag ${unknown}${near === undefined ? "; see --help" : `: did you mean --${near}?`}`);
+  }
+  try {
+    const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
+    if (positionals.length > 0) throw new ConfigError(`unexpected argument "${positionals[0]}"; see --help`);
+    return { values: values as Partial<Record<Name, string>>, insecure: values.insecure === true };
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigError((error as Error).message.split("\n")[0] as string);
+  }
+}
+
+function splitList(text: string): string[] {
+  return text.split(",").map((item) => item.trim()).filter((item) => item !== "");
+}
+
+function readReal(name: string, text: string, low: number, high: number): number {
+  const value = Number(text);
+  if (text.trim() !== "" && value >= low && value <= high) return value;
+  throw new ConfigError(`--${name} is a number from ${low} to ${high}, not "${text}"`);
+}
+
+function readNumber(name: string, text: string, low: number, high: number): number {
+  const value = readReal(name, text, low, high);
+  if (Number.isInteger(value)) return value;
+  throw new ConfigError(`--${name} is a whole number, not "${text}"`);
+}
+
+function oneOf(name: string, text: string, values: readonly string[]): string {
+  if (values.includes(text)) return text;
+  throw new ConfigError(`--${name} is one of ${values.join(", ")}, not "${text}"`);
+}
+
+function readFeeds(names: readonly string[]): string[] {
+  const feeds = [...new Set(names.flatMap((name) => (name === "simulated" ? ["sim-a", "sim-b"] : [name])))];
+  if (feeds.length === 0) throw new ConfigError("--feeds names no source");
+  for (const name of feeds) {
+    if (FEED_NAMES.includes(name)) continue;
+    const near = nearest(name, ["simulated", ...FEED_NAMES]);
+    const hint = near === undefined ? `one of simulated, ${FEED_NAMES.join(", ")}` : `did you mean "${near}"?`;
+    throw new ConfigError(`unknown feed "${name}": ${hint}`);
+  }
+  const kinds = new Set(feeds.map((name) => (name === "recording" ? "recorded" : isSimulated(name) ? "simulated" : "live")));
+  if (kinds.size > 1) throw new ConfigError(`${[...kinds].join(" and ")} feeds do not mix in one server`);
+  return feeds;
+}
+
+function readRequired(names: readonly string[], feeds: readonly string[]): string[] {
+  const missing = names.find((name) => !feeds.includes(name));
+  if (missing !== undefined) throw new ConfigError(`--require ${missing}: it is not among the feeds ${feeds.join(", ")}`);
+  return [...names];
+}
+
+function readTimeframe(name: string): number {
+  const index = timeframeIndex(name);
+  if (index >= 0) return index;
+  throw new ConfigError(`--timeframes: "${name}" is none of ${TIMEFRAMES.join(", ")}`);
+}
+
+function readUrl(env: Readonly<Record<string, string | undefined>>, name: string, protocols: readonly string[]): string | undefined {
+  const text = env[name];
+  if (text === undefined || text === "") return undefined;
+  const protocol = URL.canParse(text) ? new URL(text).protocol : "";
+  if (protocols.includes(protocol)) return text.replace(/\/$/, "");
+  throw new ConfigError(`${name} is not a URL of ${protocols.join(" or ")}: "${text}"`);
+}
+
+/** The help of `tickwire serve`. */
+export function helpText(): string {
+  const rows = Object.entries<Option>(OPTIONS).map(([name, { value, env, fallback, help }]) => {
+    const left = `  --${name} ${value ?? ""}`.padEnd(28);
+    return `${left} ${help} [${env}${fallback === "" ? "" : `, ${fallback}`}]`;
+  });
+  const switches = Object.entries(SWITCHES).map(([name, { env, help }]) => `${`  --${name}`.padEnd(28)} ${help} [${env}]`);
+  return [
+    "usage: tickwire serve [flags]",
+    "",
+    "Serves market data to WebSocket clients. In brackets: the environment variable of a flag, and its default.",
+    "",
+    ...rows,
+    ...switches,
+    "",
+    "Endpoints of venues can be overridden: BINANCE_WS_URL, BINANCE_REST_URL, COINBASE_WS_URL, COINBASE_REST_URL.",
+  ].join("\n");
+}

@@ -1,0 +1,252 @@
+import {
+  channelOfSlot,
+  instrumentOf,
+  SLOT_BARS,
+  SLOT_FUNDING,
+  SLOT_INDICATORS,
+  SLOT_ORDERBOOK,
+  SLOT_QUOTES,
+  SLOT_TICKER,
+  slotIn,
+  streamOf,
+  timeframeOfSlot,
+} from "../market/channel.ts";
+import { STATE_LIVE } from "../market/sink.ts";
+import { TIMEFRAME_COUNT } from "../market/timeframe.ts";
+import { assert } from "../std/assert.ts";
+import * as F from "../wire/frame.ts";
+import type { Memory } from "../wire/memory.ts";
+import type { Engine } from "./engine.ts";
+import { Tier, TIER_DEPTHS } from "./tier.ts";
+
+/** Periods of conflation, milliseconds; 0 is every change, at the end of its turn. */
+export const CONFLATE_MS = [0, 50, 100, 250, 1000] as const;
+
+/** How often a building bar goes out when the subscriber did not say. */
+export const DEFAULT_BUILDING_CONFLATE = CONFLATE_MS.indexOf(100);
+
+/*
+ * A variant says in which form a stream is wanted; 0 is the ring's own frames. For a book it is a depth and a period,
+ * for the rest a period:
+ *
+ *   variant = 1 + depth index * periods + period index
+ */
+export const RING = 0;
+export const VARIANTS = 1 + TIER_DEPTHS.length * CONFLATE_MS.length;
+
+export function variantOf(depthIndex: number, conflateIndex: number): number {
+  return 1 + depthIndex * CONFLATE_MS.length + conflateIndex;
+}
+
+export function depthIndexOf(variant: number): number {
+  return Math.floor((variant - 1) / CONFLATE_MS.length);
+}
+
+export function conflateIndexOf(variant: number): number {
+  return (variant - 1) % CONFLATE_MS.length;
+}
+
+/** Takes a derived frame of a stream in one variant; it lies in `memory` at 0 and is overwritten by the next one. */
+export type VariantOutput = (memory: Memory, length: number, stream: number, variant: number) => void;
+
+/** One stream in one variant, for as long as somebody has it. */
+interface Watch {
+  stream: number;
+  variant: number;
+  users: number;
+  dirty: boolean;
+  tier: Tier | undefined;
+  /** The stream's sequence that the holders have, in a typed array so that it is never boxed. */
+  sent: Float64Array;
+  /** The state that the holders were told. */
+  state: number;
+}
+
+/**
+ * Derived streams: depth tiers, conflated values, building bars with their peeked indicators. Computed only while
+ * somebody has them, once for all who chose the same form, and never written to the ring.
+ */
+export class Derived {
+  readonly #engine: Engine;
+  readonly #watches = new Map<number, Watch[]>();
+  /** Number of watches by stream, and of bar and indicator watches by instrument: what the hot path asks. */
+  #watched = new Uint8Array(2048);
+  #barsWatched = new Uint16Array(64);
+  readonly #dirty: Watch[][] = CONFLATE_MS.map(() => []);
+  /** When each period was flushed last, microseconds. */
+  readonly #flushedAt = new Float64Array(CONFLATE_MS.length);
+  frames = 0;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  register(instrument: number): void {
+    const streams = streamOf(instrument + 1, 0);
+    if (streams > this.#watched.length) {
+      const larger = new Uint8Array(Math.max(streams, this.#watched.length * 2));
+      larger.set(this.#watched);
+      this.#watched = larger;
+    }
+    if (instrument >= this.#barsWatched.length) {
+      const larger = new Uint16Array(Math.max(instrument + 1, this.#barsWatched.length * 2));
+      larger.set(this.#barsWatched);
+      this.#barsWatched = larger;
+    }
+  }
+
+  /** Somebody wants a stream in a form other than the ring's. */
+  open(stream: number, variant: number): void {
+    assert(variant > RING && variant < VARIANTS, "a variant that exists");
+    const watches = this.#watches.get(stream) ?? [];
+    const known = watches.find((watch) => watch.variant === variant);
+    if (known !== undefined) {
+      known.users += 1;
+      return;
+    }
+    const watch: Watch = {
+      stream,
+      variant,
+      users: 1,
+      dirty: false,
+      tier: slotIn(stream) === SLOT_ORDERBOOK ? new Tier(TIER_DEPTHS[depthIndexOf(variant)] as number) : undefined,
+      sent: new Float64Array(1),
+      state: this.#engine.states.of(stream),
+    };
+    watch.sent[0] = this.#engine.frames.sequence(stream);
+    const book = this.#engine.books.get(instrumentOf(stream));
+    if (watch.tier !== undefined && book?.live === true) watch.tier.update(book.bids, book.asks);
+    this.#watches.set(stream, [...watches, watch]);
+    this.#watched[stream] += 1;
+    if (slotIn(stream) >= SLOT_BARS) this.#barsWatched[instrumentOf(stream)] += 1;
+  }
+
+  close(stream: number, variant: number): void {
+    const watches = this.#watches.get(stream) ?? [];
+    const watch = watches.find((candidate) => candidate.variant === variant);
+    assert(watch !== undefined, "only what was opened is closed");
+    watch.users -= 1;
+    if (watch.users > 0) return;
+    const left = watches.filter((candidate) => candidate !== watch);
+    if (left.length === 0) this.#watches.delete(stream);
+    else this.#watches.set(stream, left);
+    this.#watched[stream] -= 1;
+    if (slotIn(stream) >= SLOT_BARS) this.#barsWatched[instrumentOf(stream)] -= 1;
+  }
+
+  /** Something of the stream changed. Hot path: one load when nobody has it in another form. */
+  touch(stream: number): void {
+    if (this.#watched[stream] !== 0) this.#mark(stream);
+  }
+
+  /** A trade changed every building bar of the instrument. Hot path. */
+  touchBars(instrument: number): void {
+    if (this.#barsWatched[instrument] === 0) return;
+    const first = streamOf(instrument, SLOT_BARS);
+    for (let stream = first; stream < first + 2 * TIMEFRAME_COUNT; stream += 1) this.touch(stream);
+  }
+
+  #mark(stream: number): void {
+    for (const watch of this.#watches.get(stream) as Watch[]) {
+      if (watch.dirty) continue;
+      watch.dirty = true;
+      (this.#dirty[conflateIndexOf(watch.variant)] as Watch[]).push(watch);
+    }
+  }
+
+  /** Sends what is due at `now`, microseconds. `everything` brings all holders level, whatever their period. */
+  flush(now: number, out: VariantOutput, everything = false): void {
+    for (let period = 0; period < CONFLATE_MS.length; period += 1) {
+      const dirty = this.#dirty[period] as Watch[];
+      if (dirty.length === 0) continue;
+      const due = this.#flushedAt[period] + (CONFLATE_MS[period] as number) * 1000;
+      if (!everything && now < due) continue;
+      this.#flushedAt[period] = now;
+      for (const watch of dirty) {
+        watch.dirty = false;
+        if (watch.users > 0) this.#send(watch, out);
+      }
+      dirty.length = 0;
+    }
+  }
+
+  #send(watch: Watch, out: VariantOutput): void {
+    const { stream, variant } = watch;
+    const { frames, states } = this.#engine;
+    const emit = (memory: Memory, length: number) => {
+      this.frames += 1;
+      out(memory, length, stream, variant);
+    };
+    const from = watch.sent[0] + 1;
+    watch.sent[0] = frames.sequence(stream);
+    const state = states.of(stream);
+    const becameLive = state === STATE_LIVE && watch.state !== STATE_LIVE;
+    if (watch.tier !== undefined) this.#sendTier(watch, from, becameLive, emit);
+    else if (state === STATE_LIVE || slotIn(stream) >= SLOT_BARS) this.#sendValue(stream, from, emit);
+    if (state !== watch.state && state !== 0) frames.derivedState(stream, state, states.reasonOf(stream), from, emit);
+    watch.state = state;
+  }
+
+  /** A tier's change; the whole tier when the book became right again, because its holders' copy went stale. */
+  #sendTier(watch: Watch, from: number, fresh: boolean, emit: (memory: Memory, length: number) => void): void {
+    const book = this.#engine.books.get(instrumentOf(watch.stream));
+    const tier = watch.tier as Tier;
+    if (book === undefined || !book.live) return;
+    const changed = tier.update(book.bids, book.asks);
+    if (fresh) this.#writeTier(watch.stream, tier, from, emit);
+    else if (changed) {
+      const { frames } = this.#engine;
+      const { bids, asks } = tier;
+      const length = F.writeBookLevels(
+        frames.scratch, 0, book.numbers, bids.changes, 0, bids.changeCount, asks.changes, 0, asks.changeCount,
+      );
+      frames.derived(length, watch.stream, F.FLAG_LAST_OF_EVENT, from, 0, emit);
+    }
+  }
+
+  #writeTier(stream: number, tier: Tier, from: number, emit: (memory: Memory, length: number) => void): void {
+    const { frames } = this.#engine;
+    const book = this.#engine.books.get(instrumentOf(stream));
+    if (book === undefined) return;
+    const { bids, asks } = tier;
+    const length = F.writeBookLevels(
+      frames.scratch, 0, book.numbers, bids.held, 0, bids.heldCount, asks.held, 0, asks.heldCount,
+    );
+    frames.derived(length, stream, F.FLAG_SNAPSHOT | F.FLAG_LAST_OF_EVENT, from, 0, emit);
+  }
+
+  #sendValue(stream: number, from: number, emit: (memory: Memory, length: number) => void): void {
+    const slot = slotIn(stream);
+    const { quotes, last, bars } = this.#engine;
+    if (slot === SLOT_QUOTES) quotes.snapshot(instrumentOf(stream), from, F.FLAG_LAST_OF_EVENT, emit);
+    else if (slot === SLOT_TICKER || slot === SLOT_FUNDING) last.snapshot(stream, from, F.FLAG_LAST_OF_EVENT, emit);
+    else if (slot >= SLOT_INDICATORS) bars.buildingIndicators(instrumentOf(stream), timeframeOfSlot(slot), from, emit);
+    else bars.building(instrumentOf(stream), timeframeOfSlot(slot), from, emit);
+  }
+
+  /**
+   * What a new subscriber of a stream gets first, standing for everything up to the stream's last sequence: the book,
+   * the last quote, ticker, funding or indicators, the last closed bar and the building one, and the state when the
+   * stream is not live. Trades and liquidations have no past. What is due to others must have been flushed before.
+   */
+  bootstrap(stream: number, variant: number, out: VariantOutput): void {
+    const { books, quotes, last, bars, states, frames } = this.#engine;
+    const instrument = instrumentOf(stream);
+    const channel = channelOfSlot(slotIn(stream));
+    const emit = (memory: Memory, length: number) => out(memory, length, stream, variant);
+    const whole = F.FLAG_SNAPSHOT | F.FLAG_LAST_OF_EVENT;
+    if (channel === "orderbook" && variant === RING) books.bootstrap(instrument, emit);
+    else if (channel === "orderbook") {
+      const watch = this.#watches.get(stream)?.find((candidate) => candidate.variant === variant);
+      assert(watch?.tier !== undefined, "a tier is opened before its bootstrap");
+      if (books.get(instrument)?.live === true) this.#writeTier(stream, watch.tier, 0, emit);
+    } else if (channel === "quotes") quotes.snapshot(instrument, 0, whole, emit);
+    else if (channel === "ticker" || channel === "funding") last.snapshot(stream, 0, whole, emit);
+    else if (channel === "bars") bars.bootstrap(instrument, timeframeOfSlot(slotIn(stream)), variant !== RING, emit);
+    else if (channel === "indicators") {
+      bars.bootstrapIndicators(instrument, timeframeOfSlot(slotIn(stream)), variant !== RING, emit);
+    }
+    const state = states.of(stream);
+    if (state !== STATE_LIVE && state !== 0) frames.derivedState(stream, state, states.reasonOf(stream), 0, emit);
+  }
+}

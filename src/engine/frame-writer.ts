@@ -1,0 +1,292 @@
+import { Builder } from "flatbuffers";
+import {
+  CHANNELS,
+  channelOfSlot,
+  DIRECTORY_STREAM,
+  instrumentOf,
+  SLOTS_PER_INSTRUMENT,
+  slotIn,
+  streamOf,
+  timeframeOfSlot,
+} from "../market/channel.ts";
+import type { Catalog, Instrument as MarketInstrument } from "../market/instrument.ts";
+import { INSTRUMENT_STATUSES, MARKET_TYPES, SIZE_UNITS } from "../market/instrument.ts";
+import { TS_EXCHANGE } from "../market/sink.ts";
+import { assert } from "../std/assert.ts";
+import type { Clock } from "../std/clock.ts";
+import {
+  FLAG_DERIVED,
+  H_EPOCH,
+  H_FROM_SEQ,
+  H_POSITION,
+  H_SEQ,
+  H_TS_EXCHANGE,
+  H_TS_PUBLISH,
+  H_TS_RECEIVE,
+  HEADER_NUMBERS,
+  MAX_FRAME_BYTES,
+  writeHeader,
+} from "../wire/frame.ts";
+import type { FrameLog } from "../wire/frame-log.ts";
+import { Frame, Instrument, Payload, Stream, StreamState } from "../wire/generated/tickwire.ts";
+import { FrameView } from "../wire/generated/views.ts";
+import type { Memory } from "../wire/memory.ts";
+import { scratchMemory } from "../wire/memory.ts";
+import type { Ring } from "../wire/ring.ts";
+
+const LARGEST_EXACT = Number.MAX_SAFE_INTEGER;
+
+/** A loss at the venue: ids and times of what is missing; 0 unknown. */
+export interface UpstreamGap {
+  fromId: number;
+  toId: number;
+  fromTime: number;
+  toTime: number;
+}
+
+/** Takes a frame that stands for others: it lies in `memory` at 0 and may be overwritten after the call. */
+export type DerivedOutput = (memory: Memory, length: number, stream: number) => void;
+
+/**
+ * Numbers and commits the frames of one log: the one place where sequences and positions grow. Hot path, but for the
+ * directory and the state frames, which are rare and go through FlatBuffers' own Builder.
+ */
+export class FrameWriter {
+  readonly log: FrameLog;
+  /** Where derived frames are built. */
+  readonly scratch: Memory = scratchMemory(MAX_FRAME_BYTES);
+  readonly #catalog: Catalog;
+  readonly #clock: Clock;
+  readonly #header = new Float64Array(HEADER_NUMBERS);
+  readonly #builder = new Builder(1024);
+  readonly #frame = new FrameView();
+  #sequences = new Float64Array(64 * SLOTS_PER_INSTRUMENT);
+
+  constructor(log: FrameLog, catalog: Catalog, clock: Clock) {
+    this.log = log;
+    this.#catalog = catalog;
+    this.#clock = clock;
+    this.#header[H_EPOCH] = log.epoch;
+  }
+
+  /** The last sequence of a stream; 0 before its first frame. */
+  sequence(stream: number): number {
+    return this.#sequences[stream & 0xffffff] ?? 0;
+  }
+
+  /** Seconds between the oldest frame of the window and now; what can be looked back at. */
+  get windowSeconds(): number {
+    const { ticks } = this.log;
+    if (ticks.tail === ticks.head) return 0;
+    const oldest = ticks.placeOf(ticks.tail);
+    this.#frame.attach(ticks.memory, oldest + ticks.memory.i32[oldest >> 2]);
+    return Math.max(0, (this.#clock.now() - this.#frame.tsPublish) / 1e6);
+  }
+
+  /** Makes room for an instrument's streams; to be called before any of its frames. */
+  register(instrument: MarketInstrument): void {
+    const needed = (instrument.id + 1) * SLOTS_PER_INSTRUMENT;
+    if (needed > this.#sequences.length) {
+      const larger = new Float64Array(Math.max(needed, this.#sequences.length * 2));
+      larger.set(this.#sequences);
+      this.#sequences = larger;
+    }
+  }
+
+  /** Writes the directory's frame of a stream that has had none; before the stream's own frame is claimed. */
+  introduce(stream: number): void {
+    if (this.#sequences[stream] !== 0 || stream === DIRECTORY_STREAM) return;
+    this.#commitBuilt(Payload.Stream, this.#buildStream(stream), DIRECTORY_STREAM, instrumentOf(stream));
+  }
+
+  /** Writes the directory's frame of an instrument, or of a venue. */
+  describe(instrument: MarketInstrument): void {
+    this.#commitBuilt(Payload.Instrument, this.#buildInstrument(instrument), DIRECTORY_STREAM, instrument.id);
+  }
+
+  /** The directory as it stands, for one client: active instruments and venues, then every stream that has had a frame. */
+  directory(out: DerivedOutput): void {
+    const derive = (type: Payload, payload: number, instrument: number) => {
+      this.#deriveBuilt(this.#finish(type, payload, DIRECTORY_STREAM, instrument), DIRECTORY_STREAM, 0, out);
+    };
+    const known: MarketInstrument[] = [];
+    for (let id = 1; id < this.#catalog.size; id += 1) {
+      const instrument = this.#catalog.get(id);
+      if (instrument?.active === true) known.push(instrument);
+    }
+    for (const instrument of known) derive(Payload.Instrument, this.#buildInstrument(instrument), instrument.id);
+    for (const { id } of known) {
+      for (let stream = streamOf(id, 0); stream < streamOf(id + 1, 0); stream += 1) {
+        if (this.#sequences[stream] !== 0) derive(Payload.Stream, this.#buildStream(stream), id);
+      }
+    }
+  }
+
+  #buildStream(stream: number): number {
+    const builder = this.#builder;
+    builder.clear();
+    const slot = slotIn(stream);
+    const channel = channelOfSlot(slot);
+    assert(channel !== undefined, "a stream's slot has a channel");
+    const timeframe = timeframeOfSlot(slot);
+    return Stream.createStream(
+      builder,
+      stream,
+      instrumentOf(stream),
+      channel === "state" ? 0 : CHANNELS.indexOf(channel) + 1,
+      timeframe < 0 ? 255 : timeframe,
+    );
+  }
+
+  #buildInstrument(instrument: MarketInstrument): number {
+    const builder = this.#builder;
+    builder.clear();
+    const symbol = builder.createString(instrument.symbol);
+    const exchange = builder.createString(instrument.exchange);
+    const venueSymbol = builder.createString(instrument.venueSymbol);
+    const base = builder.createString(instrument.base);
+    const quote = builder.createString(instrument.quote);
+    const settle = builder.createString(instrument.settle);
+    return Instrument.createInstrument(
+      builder,
+      instrument.id,
+      symbol,
+      exchange,
+      venueSymbol,
+      MARKET_TYPES.indexOf(instrument.marketType),
+      base,
+      quote,
+      settle,
+      BigInt(instrument.expiry),
+      instrument.contractSize,
+      SIZE_UNITS.indexOf(instrument.sizeUnit),
+      instrument.priceDecimals,
+      instrument.sizeDecimals,
+      instrument.tick,
+      instrument.lot,
+      instrument.minSize,
+      instrument.minNotional,
+      INSTRUMENT_STATUSES.indexOf(instrument.status),
+      instrument.bookDepth,
+    );
+  }
+
+  /** Writes a change of state into the stream that it concerns. */
+  state(stream: number, state: number, reason: string, gap?: UpstreamGap): void {
+    this.introduce(stream);
+    const payload = this.#buildState(state, reason, gap);
+    this.#commitBuilt(Payload.StreamState, payload, stream, instrumentOf(stream));
+  }
+
+  /** A state frame that is not an event of the ring: for one client, or for a depth. */
+  derivedState(stream: number, state: number, reason: string, fromSequence: number, out: DerivedOutput): void {
+    const bytes = this.#finish(Payload.StreamState, this.#buildState(state, reason), stream, instrumentOf(stream));
+    this.#deriveBuilt(bytes, stream, fromSequence, out);
+  }
+
+  #buildState(state: number, reason: string, gap?: UpstreamGap): number {
+    const builder = this.#builder;
+    builder.clear();
+    const text = builder.createString(reason);
+    return StreamState.createStreamState(
+      builder,
+      state,
+      gap !== undefined,
+      false,
+      BigInt(gap?.fromId ?? 0),
+      BigInt(gap?.toId ?? 0),
+      BigInt(gap?.fromTime ?? 0),
+      BigInt(gap?.toTime ?? 0),
+      text,
+    );
+  }
+
+  /** Finishes a frame with the Builder, header in place but for its numbers, padded to whole words. */
+  #finish(type: Payload, payload: number, stream: number, instrument: number): Uint8Array {
+    const builder = this.#builder;
+    builder.forceDefaults(true);
+    const root = Frame.createFrame(builder, stream, instrument, 0n, 0n, 0n, 0n, 0n, 0n, 0n, 0, type, payload);
+    builder.forceDefaults(false);
+    builder.finish(root, "TWF1");
+    return builder.asUint8Array();
+  }
+
+  #commitBuilt(type: Payload, payload: number, stream: number, instrument: number): void {
+    const bytes = this.#finish(type, payload, stream, instrument);
+    const length = (bytes.length + 7) & ~7;
+    const ring = this.log.slow;
+    const at = ring.claim(length);
+    ring.memory.u8.fill(0, at + bytes.length, at + length);
+    ring.memory.u8.set(bytes, at);
+    this.#number(stream, 0);
+    patchBuilt(ring.memory, at, this.#header, 0);
+    this.log.commit(ring, length, stream, this.#header);
+  }
+
+  /** Commits the frame that lies claimed in `ring` at `at`: the next sequence of its stream, the next position. */
+  commit(ring: Ring, at: number, length: number, stream: number, flags: number, numbers: Float64Array): void {
+    this.#number(stream, numbers[TS_EXCHANGE]);
+    writeHeader(ring.memory, at, this.#header, stream, instrumentOf(stream), flags);
+    this.log.commit(ring, length, stream, this.#header);
+  }
+
+  #number(stream: number, tsExchange: number): void {
+    const header = this.#header;
+    const sequence = this.#sequences[stream] + 1;
+    this.#sequences[stream] = sequence;
+    header[H_SEQ] = sequence;
+    header[H_FROM_SEQ] = sequence;
+    header[H_POSITION] = this.log.position + 1;
+    this.#times(tsExchange);
+  }
+
+  #times(tsExchange: number): void {
+    const header = this.#header;
+    // A time that 64 bits or a double cannot hold exactly is no time: unknown.
+    header[H_TS_EXCHANGE] = tsExchange > 0 && tsExchange <= LARGEST_EXACT ? tsExchange : 0;
+    header[H_TS_RECEIVE] = this.#clock.now();
+    header[H_TS_PUBLISH] = header[H_TS_RECEIVE];
+  }
+
+  /** Finishes a derived frame in the scratch: it stands for the ring frames from `fromSequence` to the stream's last. */
+  derived(length: number, stream: number, flags: number, fromSequence: number, tsExchange: number, out: DerivedOutput): void {
+    this.#derivedHeader(stream, fromSequence, tsExchange);
+    writeHeader(this.scratch, 0, this.#header, stream, instrumentOf(stream), flags | FLAG_DERIVED);
+    out(this.scratch, length, stream);
+  }
+
+  #deriveBuilt(bytes: Uint8Array, stream: number, fromSequence: number, out: DerivedOutput): void {
+    const length = (bytes.length + 7) & ~7;
+    this.scratch.u8.set(bytes);
+    this.scratch.u8.fill(0, bytes.length, length);
+    this.#derivedHeader(stream, fromSequence, 0);
+    patchBuilt(this.scratch, 0, this.#header, FLAG_DERIVED);
+    out(this.scratch, length, stream);
+  }
+
+  #derivedHeader(stream: number, fromSequence: number, tsExchange: number): void {
+    const header = this.#header;
+    header[H_SEQ] = this.sequence(stream);
+    header[H_FROM_SEQ] = fromSequence;
+    header[H_POSITION] = this.log.position;
+    this.#times(tsExchange);
+  }
+}
+
+/** Patches the numbers into a frame of the Builder's, whose fields need not lie where the templates have them. */
+function patchBuilt(memory: Memory, at: number, header: Float64Array, flags: number): void {
+  const i32 = memory.i32;
+  const table = at + i32[at >> 2];
+  const vtable = table - i32[table >> 2];
+  const place = (slot: number) => (table + memory.u16[(vtable >> 1) + 2 + slot]) >> 2;
+  for (let index = H_EPOCH; index <= H_TS_PUBLISH; index += 1) {
+    const word = place(FIRST_NUMBER_SLOT + index);
+    i32[word] = header[index];
+    i32[word + 1] = Math.floor(header[index] / 4294967296);
+  }
+  i32[place(FLAGS_SLOT)] = flags;
+}
+
+/** Slots of `epoch` (the other numbers follow it in the header's order) and of `flags` in the schema's Frame. */
+const FIRST_NUMBER_SLOT = 2;
+const FLAGS_SLOT = 9;

@@ -1,0 +1,56 @@
+import { SLOTS_PER_INSTRUMENT } from "../market/channel.ts";
+import { STATE_LIVE } from "../market/sink.ts";
+import type { FrameWriter } from "./frame-writer.ts";
+
+/** The state of every stream, by its number; a change is a frame of the stream itself. */
+export class StreamStates {
+  readonly #frames: FrameWriter;
+  readonly #changed: (stream: number) => void;
+  #states = new Uint8Array(64 * SLOTS_PER_INSTRUMENT);
+  readonly #reasons = new Map<number, string>();
+  /** State frames written, by state. */
+  readonly changes = new Float64Array(8);
+
+  constructor(frames: FrameWriter, changed: (stream: number) => void) {
+    this.#frames = frames;
+    this.#changed = changed;
+  }
+
+  register(instrument: number): void {
+    const needed = (instrument + 1) * SLOTS_PER_INSTRUMENT;
+    if (needed <= this.#states.length) return;
+    const larger = new Uint8Array(Math.max(needed, this.#states.length * 2));
+    larger.set(this.#states);
+    this.#states = larger;
+  }
+
+  /** 0 for a stream that nobody has asked for. */
+  of(stream: number): number {
+    return this.#states[stream];
+  }
+
+  reasonOf(stream: number): string {
+    return this.#reasons.get(stream) ?? "";
+  }
+
+  set(stream: number, state: number, reason: string): void {
+    if (this.#states[stream] === state) return;
+    this.#states[stream] = state;
+    if (reason === "") this.#reasons.delete(stream);
+    else this.#reasons.set(stream, reason);
+    this.changes[state] += 1;
+    this.#frames.state(stream, state, reason);
+    this.#changed(stream);
+  }
+
+  /** Nobody wants the stream any more: no state, no frame. */
+  forget(stream: number): void {
+    this.#states[stream] = 0;
+    this.#reasons.delete(stream);
+  }
+
+  /** Hot path: an event came, so the stream lives. */
+  alive(stream: number): void {
+    if (this.#states[stream] !== STATE_LIVE) this.set(stream, STATE_LIVE, "");
+  }
+}

@@ -1,0 +1,139 @@
+import { randomInt } from "node:crypto";
+import type { Logger } from "pino";
+import type { Config } from "./config.ts";
+import { Demand } from "./engine/demand.ts";
+import { Engine } from "./engine/engine.ts";
+import type { Feed } from "./feeds/feed.ts";
+import { createFeed } from "./feeds/index.ts";
+import { systemTimers } from "./feeds/timers.ts";
+import { IndicatorSet } from "./indicators/registry.ts";
+import type { Instrument } from "./market/instrument.ts";
+import { Catalog } from "./market/instrument.ts";
+import { Server } from "./server/server.ts";
+import { SystemClock } from "./std/clock.ts";
+import { Random } from "./std/random.ts";
+import { Turn } from "./std/turn.ts";
+import { FrameLog } from "./wire/frame-log.ts";
+
+/** How often time alone moves the engine: bars close, books are asked for again, conflated frames go out. */
+const TICK_MS = 25;
+const SWEEP_MS = 250;
+
+/** A random number whose doubles are exact. */
+function newEpoch(): number {
+  return randomInt(2 ** 26, 2 ** 27) * 2 ** 26 + randomInt(2 ** 26);
+}
+
+/**
+ * The whole gateway, wired in the order in which a tick flows: feeds -> engine -> ring -> publisher. No logic.
+ */
+export class Gateway {
+  readonly engine: Engine;
+  readonly server: Server;
+  readonly feeds: Feed[] = [];
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #turn = new Turn(new SystemClock());
+  readonly #demand: Demand;
+  readonly #timers: NodeJS.Timeout[] = [];
+
+  constructor(config: Config, log: Logger, version: string) {
+    this.#config = config;
+    this.#log = log;
+    const catalog = new Catalog();
+    const indicators = new IndicatorSet();
+    const random = new Random(randomInt(2 ** 32));
+    this.engine = new Engine({
+      catalog,
+      log: new FrameLog(config.ringBytes, newEpoch()),
+      clock: this.#turn,
+      indicators,
+      bars: {
+        timeframes: config.timeframes,
+        historyBars: config.historyBars,
+        latenessMicros: config.lateMicros,
+      },
+    });
+    this.#demand = new Demand({
+      graceMs: config.graceMs,
+      after: (ms, action) => {
+        const timer = setTimeout(action, ms);
+        return () => clearTimeout(timer);
+      },
+      open: (instrument, channel) => this.engine.open(instrument, channel),
+      close: (instrument, channel) => this.engine.close(instrument, channel),
+      quotesFromBook: (instrument) => this.engine.venue(instrument.venue)?.rules.ownQuotes === false,
+    });
+    for (const name of config.feeds) this.#addFeed(name, random);
+    this.server = new Server({
+      engine: this.engine,
+      demand: this.#demand,
+      indicators,
+      turn: this.#turn,
+      log: log.child({ part: "server" }),
+      limits: {
+        messageBytes: 64 * 1024,
+        subscriptions: 256,
+        namedStreams: 4096,
+        controlMessagesPerSecond: 50,
+        controlMessageBurst: 200,
+        connections: config.connections,
+        connectionsPerAddress: config.connectionsPerAddress,
+        queueBytes: config.queueBytes,
+        allQueuesBytes: config.allQueuesBytes,
+      },
+      mode: config.mode,
+      version,
+      random: () => random.next(),
+      origins: config.origins,
+      anyHost: config.anyHost,
+      requiredVenues: config.require,
+      feeds: () => this.feeds.map(({ name, counters }) => ({ exchange: name, counters: { ...counters } })),
+    });
+    catalog.onListed((instrument) => this.#keepConfigured(instrument));
+  }
+
+  #addFeed(name: string, random: Random): void {
+    const { urls, seed, recording } = this.#config;
+    const exchange = name === "recording" ? recording.venue : name;
+    const feed = createFeed(name, {
+      sink: this.engine,
+      venue: this.engine.catalog.addVenue(exchange).id,
+      clock: this.#turn,
+      random: () => random.next(),
+      timers: systemTimers,
+      log: this.#log.child({ feed: name }),
+      wsUrl: urls[name]?.ws,
+      restUrl: urls[name]?.rest,
+    }, { seed });
+    this.engine.addVenue(exchange, feed.rules, feed.control);
+    this.feeds.push(feed);
+  }
+
+  /** Configured instruments are subscribed from the start and stay so. */
+  #keepConfigured(instrument: Instrument): void {
+    const { symbols } = this.#config;
+    if (instrument.symbol === "" || !(symbols.includes("*") || symbols.includes(instrument.symbol.toUpperCase()))) return;
+    // The feed knows the instrument's id only once its whole list has been taken.
+    setImmediate(() => {
+      for (const channel of instrument.channels) this.#demand.add(instrument, channel);
+    });
+  }
+
+  /** Listens and connects; resolves to the port, or to what is wrong. */
+  async start(): Promise<{ port: number } | { error: string }> {
+    const listening = await this.server.listen(this.#config.host, this.#config.port);
+    if ("error" in listening) return listening;
+    this.#timers.push(setInterval(() => this.engine.tick(), TICK_MS), setInterval(() => this.engine.sweep(), SWEEP_MS));
+    for (const feed of this.feeds) void feed.start();
+    return listening;
+  }
+
+  /** The other way round: no more input, then what is on its way goes out, then the connections close. */
+  async stop(): Promise<void> {
+    await Promise.all(this.feeds.map((feed) => feed.stop()));
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#turn.end();
+    await this.server.stop();
+  }
+}

@@ -1,0 +1,111 @@
+import type { WebSocket } from "uWebSockets.js";
+import { CLOSE_TOO_SLOW } from "../market/errors.ts";
+import type { ErrorCode } from "../market/errors.ts";
+import { JSON_US } from "./publisher.ts";
+import type { RequestId } from "./request.ts";
+import type { Services } from "./services.ts";
+
+/** What uWebSockets.js keeps with the socket. */
+export interface SocketData {
+  encoding: number;
+  /** Milliseconds between two heartbeats. */
+  heartbeatMs: number;
+  /** The client's address, as text. */
+  address: string;
+  client: Client | undefined;
+  /** Makes the client of this socket's endpoint, once it is open. */
+  create(socket: WebSocket<SocketData>): Client;
+}
+
+/** One connection, whatever its endpoint: its heartbeat, its queue, its errors. */
+export abstract class Client {
+  readonly socket: WebSocket<SocketData>;
+  protected readonly services: Services;
+  protected readonly encoding: number;
+  closed = false;
+  /** When the queue was last seen empty, and when the next heartbeat is due, microseconds. */
+  #levelAt: number;
+  #heartbeatDueAt: number;
+
+  constructor(socket: WebSocket<SocketData>, services: Services) {
+    this.socket = socket;
+    this.services = services;
+    this.encoding = socket.getUserData().encoding;
+    this.#levelAt = services.clock.now();
+    this.#heartbeatDueAt = this.#levelAt;
+  }
+
+  /** Sends what every connection begins with; what it asked for follows. */
+  open(): void {
+    const now = this.services.clock.now();
+    this.services.publisher.level(now);
+    this.text(this.services.hello(this.socket.getUserData().heartbeatMs));
+    this.#heartbeat(now);
+    this.begin();
+  }
+
+  protected abstract begin(): void;
+
+  abstract message(bytes: ArrayBuffer, isBinary: boolean): void;
+
+  /** The socket is gone: gives back what it held. */
+  close(): void {
+    this.closed = true;
+  }
+
+  /** An instrument became active. */
+  activated(_instrument: unknown): void {}
+
+  /** How many subscriptions this connection has. */
+  get subscriptionCount(): number {
+    return 1;
+  }
+
+  /** Bytes that wait for this client. */
+  get queued(): number {
+    return this.closed ? 0 : this.socket.getBufferedAmount();
+  }
+
+  /** Looks at the queue and the heartbeat. A client over its limit is closed, because nothing is ever skipped. */
+  check(now: number): void {
+    const queued = this.queued;
+    if (queued === 0) this.#levelAt = now;
+    const { limits, counters } = this.services;
+    if (queued > limits.queueBytes) {
+      counters.closedSlow += 1;
+      this.end(CLOSE_TOO_SLOW, `more than ${limits.queueBytes} bytes were waiting for this client`);
+    } else if (now >= this.#heartbeatDueAt) this.#heartbeat(now);
+  }
+
+  #heartbeat(now: number): void {
+    const queued = this.queued;
+    this.json({
+      type: "heartbeat",
+      ts_server: this.services.time(this.encoding === JSON_US),
+      position: this.services.engine.frames.log.position,
+      queue_bytes: queued,
+      lag_ms: queued === 0 ? 0 : Math.floor((now - this.#levelAt) / 1000),
+    });
+    this.#heartbeatDueAt = now + this.socket.getUserData().heartbeatMs * 1000;
+  }
+
+  error(id: RequestId | undefined, code: ErrorCode, message: string): void {
+    const { errors } = this.services.counters;
+    errors.set(code, (errors.get(code) ?? 0) + 1);
+    this.json({ type: "error", id: id ?? null, code, message });
+  }
+
+  json(value: object): void {
+    this.text(JSON.stringify(value));
+  }
+
+  /** Messages about the connection are JSON text, on binary connections too. */
+  text(text: string): void {
+    if (!this.closed) this.socket.send(text, false);
+  }
+
+  /** Closes after what is queued has gone out. */
+  end(code: number, reason: string): void {
+    if (!this.closed) this.socket.end(code, reason);
+  }
+}

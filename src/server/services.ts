@@ -1,0 +1,57 @@
+import type { Logger } from "pino";
+import type { Demand } from "../engine/demand.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Catalog } from "../market/instrument.ts";
+import type { Clock } from "../std/clock.ts";
+import type { Publisher } from "./publisher.ts";
+
+/** Limits on everything a stranger can send; each has a counter and an error. */
+export interface ServerLimits {
+  /** Longest control message, bytes. */
+  messageBytes: number;
+  /** Subscriptions of one connection. */
+  subscriptions: number;
+  /** Streams that one connection asks for by name; wildcards do not count. */
+  namedStreams: number;
+  controlMessagesPerSecond: number;
+  controlMessageBurst: number;
+  /** Connections of one address, and of all. */
+  connectionsPerAddress: number;
+  connections: number;
+  /** Bytes waiting for one client above which it is closed. */
+  queueBytes: number;
+  /** Bytes waiting for all clients together above which the slowest are closed. */
+  allQueuesBytes: number;
+}
+
+/** Plain counts since the start; metrics read them. */
+export class ServerCounters {
+  connectionsOpened = 0;
+  connectionsClosed = 0;
+  /** Upgrades that were refused, by reason. */
+  readonly refused = new Map<string, number>();
+  controlMessages = 0;
+  /** Errors answered on sockets, by code. */
+  readonly errors = new Map<string, number>();
+  /** HTTP answers by status. */
+  readonly responses = new Map<number, number>();
+  closedSlow = 0;
+  closedForMemory = 0;
+}
+
+/** What the parts of the server share. */
+export interface Services {
+  engine: Engine;
+  catalog: Catalog;
+  demand: Demand;
+  publisher: Publisher;
+  clock: Clock;
+  log: Logger;
+  limits: ServerLimits;
+  counters: ServerCounters;
+  mode: "live" | "simulated" | "replay";
+  /** The hello of a connection, as JSON text. */
+  hello(heartbeatMs: number): string;
+  /** Now as clients read it: milliseconds, or microseconds. */
+  time(microseconds: boolean): number;
+}
