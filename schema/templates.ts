@@ -108,14 +108,17 @@ function addScalar(schema: Schema, builder: Builder, slot: number, field: Field)
   const value = fallback === "Number.NaN" ? Number.NaN : Number(fallback);
   switch (SCALAR_BYTES[scalarOf(schema, field) as string]) {
     case 1:
-      return builder.addFieldInt8(slot, value, 0);
+      builder.addFieldInt8(slot, value, 0);
+      break;
     case 2:
-      return builder.addFieldInt16(slot, value, 0);
+      builder.addFieldInt16(slot, value, 0);
+      break;
     case 4:
-      return builder.addFieldInt32(slot, value, 0);
+      builder.addFieldInt32(slot, value, 0);
+      break;
     default:
-      if (field.type === "double") return builder.addFieldFloat64(slot, value, 0);
-      return builder.addFieldInt64(slot, BigInt(value), 0n);
+      if (field.type === "double") builder.addFieldFloat64(slot, value, 0);
+      else builder.addFieldInt64(slot, BigInt(value), 0n);
   }
 }
 
@@ -169,7 +172,10 @@ export function templatesSource(schema: Schema): string {
 /** Words that the encoder writes whole in every frame, so that they need not come from the template. */
 function placesWritten(schema: Schema, payload: string, places: Places): Set<number> {
   const bytes = new Set<number>();
-  for (const [table, prefix] of [["Frame", "FRAME"], [payload, constantCase(payload)]] as const) {
+  for (const [table, prefix] of [
+    ["Frame", "FRAME"],
+    [payload, constantCase(payload)],
+  ] as const) {
     for (const field of schema.tables.get(table) as Field[]) {
       const width = SCALAR_BYTES[scalarOf(schema, field) ?? ""] ?? 0;
       // Narrow fields share their words with what only the template knows, but for the two that lie together.
@@ -186,8 +192,15 @@ function placesWritten(schema: Schema, payload: string, places: Places): Set<num
 function stampOf(payload: string, prefix: string, bytes: Uint8Array, written: Set<number>): string[] {
   const lines = [`export const ${prefix}_BYTES = ${bytes.length};`, `const ${prefix}_WORDS = templateWords([`];
   for (let at = 0; at < bytes.length; at += 24) lines.push(`  ${[...bytes.subarray(at, at + 24)].join(", ")},`);
-  lines.push("]);", "", `/** Writes what is the same in every frame; \`word\` is the frame's place, in words of 8 bytes. */`);
-  lines.push(`export function stamp${payload}(f64: Float64Array, word: number): void {`, `  const words = ${prefix}_WORDS;`);
+  lines.push(
+    "]);",
+    "",
+    `/** Writes what is the same in every frame; \`word\` is the frame's place, in words of 8 bytes. */`,
+  );
+  lines.push(
+    `export function stamp${payload}(f64: Float64Array, word: number): void {`,
+    `  const words = ${prefix}_WORDS;`,
+  );
   for (let word = 0; word < bytes.length / 8; word += 1) {
     const isWritten = [0, 1, 2, 3, 4, 5, 6, 7].every((byte) => written.has(8 * word + byte));
     if (!isWritten) lines.push(`  f64[word + ${word}] = words[${word}];`);

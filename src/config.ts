@@ -54,7 +54,7 @@ export interface Config {
   /** Upper case, or "*". */
   readonly symbols: readonly string[];
   readonly seed: number;
-  readonly recording: { files: readonly string[]; venue: string; speed: number; repeat: number };
+  readonly recording: { files: readonly string[]; venue: "binance" | "coinbase"; speed: number; repeat: number };
   readonly urls: Readonly<Record<string, { ws: string | undefined; rest: string | undefined }>>;
   readonly require: readonly string[];
   readonly origins: readonly string[];
@@ -99,7 +99,7 @@ export function readConfig(args: readonly string[], env: Readonly<Record<string,
     seed: number("seed", 0, 2 ** 32 - 1),
     recording: {
       files,
-      venue: oneOf("recording-venue", text("recording-venue"), ["binance", "coinbase"]),
+      venue: oneOf("recording-venue", text("recording-venue"), ["binance", "coinbase"]) as "binance" | "coinbase",
       speed: text("speed") === "max" ? Number.POSITIVE_INFINITY : readReal("speed", text("speed"), 0.001, 1e6),
       repeat: number("repeat", 1, 1e6),
     },

@@ -5,6 +5,8 @@ import { Demand } from "./engine/demand.ts";
 import { Engine } from "./engine/engine.ts";
 import type { Feed } from "./feeds/feed.ts";
 import { createFeed } from "./feeds/index.ts";
+import { RecordedTime } from "./feeds/recording-time.ts";
+import type { TimerHandle, Timers } from "./feeds/timers.ts";
 import { systemTimers } from "./feeds/timers.ts";
 import { IndicatorSet } from "./indicators/registry.ts";
 import type { Instrument } from "./market/instrument.ts";
@@ -33,13 +35,19 @@ export class Gateway {
   readonly feeds: Feed[] = [];
   readonly #config: Config;
   readonly #log: Logger;
-  readonly #turn = new Turn(new SystemClock());
+  /** A recording brings its own time, so that it makes the same frames at any speed. */
+  readonly #recorded = new RecordedTime();
+  readonly #turn: Turn;
   readonly #demand: Demand;
-  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #timers: Timers;
+  readonly #stopTimers: (() => void)[] = [];
 
   constructor(config: Config, log: Logger, version: string) {
     this.#config = config;
     this.#log = log;
+    const isReplay = config.mode === "replay";
+    this.#turn = new Turn(isReplay ? this.#recorded : new SystemClock());
+    this.#timers = isReplay ? this.#recorded : systemTimers;
     const catalog = new Catalog();
     const indicators = new IndicatorSet();
     const random = new Random(randomInt(2 ** 32));
@@ -105,7 +113,7 @@ export class Gateway {
       log: this.#log.child({ feed: name }),
       wsUrl: urls[name]?.ws,
       restUrl: urls[name]?.rest,
-    }, { seed });
+    }, { seed, recording: { ...recording, time: this.#recorded, onMessageEnd: () => this.#turn.end() } });
     this.engine.addVenue(exchange, feed.rules, feed.control);
     this.feeds.push(feed);
   }
@@ -124,16 +132,33 @@ export class Gateway {
   async start(): Promise<{ port: number } | { error: string }> {
     const listening = await this.server.listen(this.#config.host, this.#config.port);
     if ("error" in listening) return listening;
-    this.#timers.push(setInterval(() => this.engine.tick(), TICK_MS), setInterval(() => this.engine.sweep(), SWEEP_MS));
-    for (const feed of this.feeds) void feed.start();
+    this.#every(TICK_MS, () => this.engine.tick());
+    this.#every(SWEEP_MS, () => this.engine.sweep());
+    for (const feed of this.feeds) {
+      feed.start().catch((error: Error) => {
+        this.#log.error({ feed: feed.name, err: error }, "the feed could not start");
+      });
+    }
     return listening;
+  }
+
+  /** Runs an action again and again, by the time that the engine lives in. */
+  #every(ms: number, action: () => void): void {
+    let handle: TimerHandle;
+    const again = () => {
+      action();
+      handle = this.#timers.setTimeout(again, ms);
+    };
+    handle = this.#timers.setTimeout(again, ms);
+    this.#stopTimers.push(() => this.#timers.clearTimeout(handle));
   }
 
   /** The other way round: no more input, then what is on its way goes out, then the connections close. */
   async stop(): Promise<void> {
     await Promise.all(this.feeds.map((feed) => feed.stop()));
-    for (const timer of this.#timers) clearInterval(timer);
+    for (const stop of this.#stopTimers) stop();
     this.#turn.end();
     await this.server.stop();
+    this.#demand.stop();
   }
 }

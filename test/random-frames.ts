@@ -64,7 +64,8 @@ export function randomCount(random: Random): number {
 
 /** Microseconds: unknown, of these years, before 1970, or as far as a number reaches. */
 export function randomTime(random: Random): number {
-  if (random.chance(0.3)) return random.pick([0, 0, 1, -1, -(2 ** 32), 2 ** 32, LARGEST, -LARGEST]);
+  // As 64 bits, what lies between -(2 ** 52) and 0 is a NaN to whoever copies it as a double, at first a signalling one.
+  if (random.chance(0.3)) return random.pick([0, 0, 1, -1, 1 - 2 ** 52, -(2 ** 32), 2 ** 32, LARGEST, -LARGEST]);
   return 1.7e15 + random.integer(0, 1e14);
 }
 
@@ -114,7 +115,7 @@ export function randomText(random: Random, bytes: number): string {
 /** Few elements mostly, now and then many, at times as many as fit. */
 function randomLength(random: Random, most: number): number {
   if (random.chance(0.001)) return most;
-  const bits = random.chance(0.02) ? Math.log2(most) : 6;
+  const bits = random.chance(0.01) ? Math.log2(most) : 5;
   return Math.floor(2 ** (random.next() * bits)) - 1;
 }
 
@@ -189,7 +190,9 @@ export class FrameWriter {
   readonly memory: Memory;
   readonly #random: Random;
   readonly #numbers = new Float64Array(32);
-  readonly #header = new Float64Array(F.HEADER_NUMBERS);
+  readonly #header = new F.FrameHeader();
+  readonly #headerNumbers = new Float64Array(HEADER_FIELDS.length);
+  readonly #id = new Uint8Array(S.MAX_TRADE_ID_BYTES + 4);
   readonly #bids = new Float64Array(2 * F.MAX_FRAME_LEVELS + 8);
   readonly #asks = new Float64Array(2 * F.MAX_FRAME_LEVELS + 8);
 
@@ -198,6 +201,7 @@ export class FrameWriter {
     this.memory = scratchMemory(bytes);
     const words = new Uint32Array(this.memory.u8.buffer);
     for (let word = 0; word < words.length; word += 1) words[word] = random.integer(0, 0xffffffff);
+    this.#id.fill(0xff);
   }
 
   /** The frame's bytes, where they lie in the memory: somewhere at a multiple of 8. */
@@ -223,8 +227,11 @@ export class FrameWriter {
     let length: number;
     switch (payload) {
       case "Trade": {
+        // Behind the id lies what is left of others.
         const id = Buffer.from(fields.trade_id as string);
-        length = F.writeTrade(memory, at, numbers, fields.side as number, fields.flags as number, id, id.length);
+        this.#id.set(id);
+        const words = new Int32Array(this.#id.buffer);
+        length = F.writeTrade(memory, at, numbers, fields.side as number, fields.flags as number, words, id.length);
         break;
       }
       case "BookLevels": {
@@ -264,22 +271,17 @@ export class FrameWriter {
         break;
       }
       case "Indicators":
-        length = this.#indicators(at, fields);
+        length = this.#indicators(at, fields, exoticNaNs);
         break;
       default:
         return this.#copy(at, buildByAccessors({ payload, header, fields }));
     }
     HEADER_FIELDS.forEach((name, index) => {
-      this.#header[index] = header[name] as number;
+      this.#headerNumbers[index] = header[name] as number;
+      this.#header.set(index, this.#headerNumbers, index);
     });
-    F.writeHeader(
-      memory,
-      at,
-      this.#header,
-      header.stream as number,
-      header.instrument as number,
-      header.flags as number,
-    );
+    const { stream, instrument, flags } = header as { stream: number; instrument: number; flags: number };
+    F.writeHeader(memory, at, this.#header.words, stream, instrument, flags);
     return length;
   }
 
@@ -299,7 +301,7 @@ export class FrameWriter {
     return from;
   }
 
-  #indicators(at: number, fields: Record<string, Value>): number {
+  #indicators(at: number, fields: Record<string, Value>, exoticNaNs: boolean): number {
     this.#numbers[5] = fields.bar_time as number;
     let length = F.writeIndicators(
       this.memory,
@@ -316,6 +318,7 @@ export class FrameWriter {
       value: number;
     }[]) {
       this.#numbers[6] = value;
+      if (exoticNaNs) this.#disguiseNaNs(this.#numbers.subarray(6, 7));
       length = F.appendIndicator(this.memory, at, indicator, lane, ready, this.#numbers, 6);
     }
     return length;
@@ -332,7 +335,7 @@ export class FrameWriter {
   }
 }
 
-/** Header fields in the order of `writeHeader`'s numbers. */
+/** Header fields in the order of FrameHeader's words. */
 const HEADER_FIELDS = ["epoch", "position", "seq", "from_seq", "ts_exchange", "ts_receive", "ts_publish"];
 
 const BAR_FROM = 3;
@@ -526,15 +529,19 @@ function addScalar(builder: Builder, schema: Schema, slot: number, field: Field,
   switch (scalarOf(schema, field)) {
     case "ubyte":
     case "bool":
-      return builder.addFieldInt8(slot, value, byDefault);
+      builder.addFieldInt8(slot, value, byDefault);
+      break;
     case "int":
     case "uint":
-      return builder.addFieldInt32(slot, value, byDefault);
+      builder.addFieldInt32(slot, value, byDefault);
+      break;
     case "double":
-      return builder.addFieldFloat64(slot, value, byDefault);
+      builder.addFieldFloat64(slot, value, byDefault);
+      break;
     case "long":
     case "ulong":
-      return builder.addFieldInt64(slot, BigInt(value), BigInt(byDefault));
+      builder.addFieldInt64(slot, BigInt(value), BigInt(byDefault));
+      break;
     default:
       throw new Error(`no builder for the type ${field.type}`);
   }

@@ -5,10 +5,10 @@ import { getHeapStatistics } from "node:v8";
 import { PRICE, SIDE_BUY, SIZE } from "../src/market/sink.ts";
 import { Random } from "../src/std/random.ts";
 import {
+  FrameHeader,
   H_FROM_SEQ,
   H_POSITION,
   H_SEQ,
-  HEADER_NUMBERS,
   LARGEST_TRADE_BYTES,
   MAX_FRAME_BYTES,
   writeHeader,
@@ -149,6 +149,7 @@ const LENGTHS: Readonly<Record<string, Lengths>> = {
 function runRing(random: Random, ring: Ring, lengths: Lengths, commits: number): RingModel {
   const model = new RingModel(ring, recordsIn(BUDGET));
   const numbers = new Float64Array(8);
+  const positions = new Float64Array(8);
   for (let count = 0; count < commits; count += 1) {
     const [claimed, used] = lengths(random);
     const at = ring.claim(claimed);
@@ -169,8 +170,8 @@ function runRing(random: Random, ring: Ring, lengths: Lengths, commits: number):
       position: 2 * record,
     };
     numbers[3] = committed.sequence;
-    numbers[6] = committed.position;
-    ring.commit(used, committed.stream, numbers, 3, 6);
+    positions[6] = committed.position;
+    ring.commit(used, committed.stream, numbers, 3, positions, 6);
     model.all.push(committed);
     model.writeAt = at + used;
     assert.equal(ring.head, model.head);
@@ -219,13 +220,13 @@ describe("the ring keeps what lies between its ends", () => {
     const ring = new Ring(BUDGET);
     const numbers = new Float64Array(2);
     assert.throws(() => ring.claim(MAX_FRAME_BYTES + 8), /at most 64 KiB/);
-    assert.throws(() => ring.commit(8, 0, numbers, 0, 1), /fits its claim/);
+    assert.throws(() => ring.commit(8, 0, numbers, 0, numbers, 1), /fits its claim/);
     ring.claim(64);
-    assert.throws(() => ring.commit(72, 0, numbers, 0, 1), /fits its claim/);
-    assert.throws(() => ring.commit(60, 0, numbers, 0, 1), /fits its claim/);
-    assert.throws(() => ring.commit(0, 0, numbers, 0, 1), /fits its claim/);
-    ring.commit(64, 0, numbers, 0, 1);
-    assert.throws(() => ring.commit(64, 0, numbers, 0, 1), /fits its claim/);
+    assert.throws(() => ring.commit(72, 0, numbers, 0, numbers, 1), /fits its claim/);
+    assert.throws(() => ring.commit(60, 0, numbers, 0, numbers, 1), /fits its claim/);
+    assert.throws(() => ring.commit(0, 0, numbers, 0, numbers, 1), /fits its claim/);
+    ring.commit(64, 0, numbers, 0, numbers, 1);
+    assert.throws(() => ring.commit(64, 0, numbers, 0, numbers, 1), /fits its claim/);
     assert.throws(() => new Ring(4 * MAX_FRAME_BYTES), /several of the largest/);
   });
 });
@@ -233,19 +234,23 @@ describe("the ring keeps what lies between its ends", () => {
 /** A writer of both rings whose frames are as long as asked and hold the test's words. */
 class LogDriver {
   readonly log = new FrameLog(SMALL_LOG, 1);
-  readonly header = new Float64Array(HEADER_NUMBERS);
+  /** By stream: 1 is a fast one, 2 a slow one. */
+  readonly sequences = new Float64Array(3);
   /** Positions of the records of the tick ring and of the slow ring. */
   readonly positions: [number[], number[]] = [[], []];
 
   commit(slow: boolean, length: number): void {
-    const { log, header } = this;
+    const { log, sequences } = this;
     const ring = slow ? log.slow : log.ticks;
+    const stream = slow ? 2 : 1;
     const at = ring.claim(length);
-    header[H_POSITION] = log.position + 1;
-    header[H_SEQ] = ring.head + 1;
-    fill(ring, at, length, header[H_POSITION] as number);
-    log.commit(ring, length, slow ? 2 : 1, header);
-    this.positions[slow ? 1 : 0].push(log.position);
+    const position = log.next[0] as number;
+    assert.equal(position, log.position + 1, "positions have no holes");
+    sequences[stream] = ring.head + 1;
+    fill(ring, at, length, position);
+    log.commit(ring, length, stream, sequences);
+    assert.equal(log.position, position);
+    this.positions[slow ? 1 : 0].push(position);
   }
 }
 
@@ -289,6 +294,8 @@ describe("the log in order of position", () => {
           const { ring, record } = cursor;
           assert.equal(ring, tick < slow ? log.ticks : log.slow);
           assert.equal(ring.positionOf(record), position);
+          assert.equal(ring.sequenceOf(record), record + 1);
+          assert.equal(ring.streamOf(record), tick < slow ? 1 : 2);
           assertIntact(ring, ring.placeOf(record), ring.lengthOf(record), position);
         }
       }
@@ -332,21 +339,24 @@ describe("the log in order of position", () => {
 
 test("committing a trade allocates nothing", (t) => {
   const log = new FrameLog(16 << 20, 1);
-  const header = new Float64Array(HEADER_NUMBERS).fill(2 ** 45);
-  header[H_POSITION] = 0;
+  const header = new FrameHeader();
+  const stream = 33;
+  const sequences = new Float64Array(64).fill(2 ** 45);
   const numbers = new Float64Array(24);
-  const id = Buffer.from("4611686018427387904");
+  const id = new Int32Array(11);
+  new Uint8Array(id.buffer).set(Buffer.from("4611686018427387904"));
   const commits = (count: number) => {
     for (let index = 0; index < count; index += 1) {
       numbers[PRICE] = 50_000 + index / 7;
       numbers[SIZE] = index / 3;
       const at = log.ticks.claim(LARGEST_TRADE_BYTES);
-      const length = writeTrade(log.ticks.memory, at, numbers, SIDE_BUY, 0, id, id.length);
-      header[H_POSITION] = (header[H_POSITION] as number) + 1;
-      header[H_SEQ] = (header[H_SEQ] as number) + 1;
-      header[H_FROM_SEQ] = header[H_SEQ] as number;
-      writeHeader(log.ticks.memory, at, header, 33, 1, 0);
-      log.commit(log.ticks, length, 33, header);
+      const length = writeTrade(log.ticks.memory, at, numbers, SIDE_BUY, 0, id, 19);
+      sequences[stream] = (sequences[stream] as number) + 1;
+      header.set(H_POSITION, log.next, 0);
+      header.set(H_SEQ, sequences, stream);
+      header.set(H_FROM_SEQ, sequences, stream);
+      writeHeader(log.ticks.memory, at, header.words, stream, 1, 0);
+      log.commit(log.ticks, length, stream, sequences);
     }
   };
   commits(500_000);

@@ -466,6 +466,17 @@ test("the same values give the same bytes, whatever the memory held before", (t)
   }
 });
 
+test("indicators, which come of arithmetic, have one NaN only", (t) => {
+  t.diagnostic(`seed ${SEED}`);
+  const random = new Random(SEED);
+  const one = new FrameWriter(random);
+  const other = new FrameWriter(random);
+  for (let count = 0; count < 2000; count += 1) {
+    const frame = randomFrame(random, "Indicators");
+    assert.ok(Buffer.from(one.write(frame, false)).equals(other.write(frame, true)), `frame ${count}`);
+  }
+});
+
 test("a text that begins with U+FEFF keeps it", () => {
   const random = new Random(SEED);
   const writer = new FrameWriter(random);

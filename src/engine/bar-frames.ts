@@ -43,6 +43,8 @@ export class BarFrames implements BarOutput {
   readonly #bar = new Float64Array(BAR_SIZE);
   readonly #row = new Float64Array(MAX_INDICATOR_ROW);
   readonly #numbers = new Float64Array(TS_EXCHANGE + 1);
+  /** Series whose bar closed without all of its trades: the venue's own bar can take its place. */
+  readonly #incomplete: { instrument: number; timeframe: number }[] = [];
   /** Who wants a timeframe, by bar stream. */
   readonly #wanted = new Map<number, number>();
 
@@ -60,6 +62,13 @@ export class BarFrames implements BarOutput {
     const length = encodeBar(ring.memory, place, bars, at, timeframe, state);
     this.#numbers[TS_EXCHANGE] = timeOf(bars, at);
     this.#frames.commit(ring, place, length, stream, flagsOf(state), this.#numbers);
+    const isIncomplete = state === BAR_CLOSED && (bars[at + BAR_FLAGS] & BAR_PARTIAL) !== 0;
+    if (isIncomplete) this.#incomplete.push({ instrument, timeframe });
+  }
+
+  /** Series that have had an incomplete bar since the last call. */
+  takeIncomplete(): { instrument: number; timeframe: number }[] {
+    return this.#incomplete.splice(0);
   }
 
   indicators(

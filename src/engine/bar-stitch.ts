@@ -62,6 +62,8 @@ export function closedVenueBars(rows: Float64Array, width: number, lateness: num
     const opened = bar[BAR_OPEN_TIME];
     const newest = bars.at(-1);
     if (opened % width !== 0 || (newest !== undefined && opened <= newest[BAR_OPEN_TIME])) continue;
+    // Venues fill silent intervals with flat bars; here a silent interval has no bar.
+    if (bar[BAR_VOLUME] === 0) continue;
     const last = row + 2 * HISTORY_ROW > rows.length;
     if (clock === 0 ? last : bar[BAR_CLOSE_TIME] + (last ? ANSWER_MICROS : lateness) > clock) continue;
     bars.push(bar);

@@ -120,6 +120,11 @@ export class Books {
   snapshot(instrument: number, slot: Slot, flags: number): void {
     const book = this.#books[instrument];
     if (book === undefined) return;
+    if (book.state === STATE_STALE && (this.#venues[instrument] as Venue).rules.integrity === "range") {
+      // The answer to a question from before the book was lost: no change after it was kept.
+      this.ignored += 1;
+      return this.failed(instrument, book.reason);
+    }
     const result = book.snapshot(slot.numbers, slot.bids, slot.asks);
     if (result === BOOK_SNAPSHOT_OLD) return this.recovery.failed(instrument);
     if (result === BOOK_BREACH) {
@@ -142,6 +147,15 @@ export class Books {
     this.#changed(stream);
   }
 
+  /** The book could not be had, or a change of it could not be read: it is asked for again. */
+  failed(instrument: number, reason: string): void {
+    const book = this.#books[instrument];
+    // While the venue is away there is nobody to ask, and its return asks for every book.
+    if (book === undefined || (this.#venues[instrument] as Venue).state !== STATE_LIVE) return;
+    if (book.live) this.lose(instrument, reason);
+    else this.recovery.failed(instrument);
+  }
+
   /** The book is no longer right: everyone who has it, or what is made of it, is told now; then a new one is asked for. */
   lose(instrument: number, reason: string): void {
     const book = this.#books[instrument];
@@ -156,6 +170,12 @@ export class Books {
       this.#quotes.lose(instrument);
     }
     if ((this.#venues[instrument] as Venue).state === STATE_LIVE) this.recovery.now(instrument);
+  }
+
+  /** The venue refused, or what it sent could not be read: a live book is wrong from here on. */
+  failed(instrument: number, reason: string): void {
+    this.recovery.failed(instrument);
+    if (this.#books[instrument]?.live === true) this.lose(instrument, reason);
   }
 
   /** Asks the venue for the book, or waits for the one that a new subscription brings by itself. */

@@ -25,6 +25,7 @@ export class Demand {
   /** By instrument * channels + channel. */
   readonly #wanted = new Map<number, number>();
   readonly #ending = new Map<number, () => void>();
+  #stopped = false;
 
   constructor(options: DemandOptions) {
     this.#options = options;
@@ -57,12 +58,19 @@ export class Demand {
       this.#wanted.set(key, count - 1);
       return;
     }
-    if (!this.#wanted.delete(key)) return;
+    if (!this.#wanted.delete(key) || this.#stopped) return;
     const cancel = this.#options.after(this.#options.graceMs, () => {
       this.#ending.delete(key);
       this.#options.close(instrument, upstream);
     });
     this.#ending.set(key, cancel);
+  }
+
+  /** Ends every grace period without a word to the venue: its connection goes, or is gone. */
+  stop(): void {
+    this.#stopped = true;
+    for (const cancel of this.#ending.values()) cancel();
+    this.#ending.clear();
   }
 
   /** Upstream subscriptions that somebody wants, and those in their grace period. */

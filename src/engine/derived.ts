@@ -154,15 +154,26 @@ export class Derived {
     }
   }
 
-  /** Sends what is due at `now`, microseconds. `everything` brings all holders level, whatever their period. */
-  flush(now: number, out: VariantOutput, everything = false): void {
+  /** Brings the holders of a depth tier level, whether their period is over or not: somebody is about to join them. */
+  levelTier(stream: number, variant: number, out: VariantOutput): void {
+    if (this.#watched[stream] === 0) return;
+    const watch = this.#watches.get(stream)?.find((candidate) => candidate.variant === variant);
+    if (watch?.tier === undefined || !watch.dirty) return;
+    watch.dirty = false;
+    this.#send(watch, out);
+  }
+
+  /** Sends what is due at `now`, microseconds. */
+  flush(now: number, out: VariantOutput): void {
     for (let period = 0; period < CONFLATE_MS.length; period += 1) {
       const dirty = this.#dirty[period] as Watch[];
       if (dirty.length === 0) continue;
       const due = this.#flushedAt[period] + (CONFLATE_MS[period] as number) * 1000;
-      if (!everything && now < due) continue;
+      if (now < due) continue;
       this.#flushedAt[period] = now;
       for (const watch of dirty) {
+        // It was brought level since it was put here.
+        if (!watch.dirty) continue;
         watch.dirty = false;
         if (watch.users > 0) this.#send(watch, out);
       }
@@ -173,12 +184,13 @@ export class Derived {
   #send(watch: Watch, out: VariantOutput): void {
     const { stream, variant } = watch;
     const { frames, states } = this.#engine;
+    const from = watch.sent[0] + 1;
+    // What changed nothing for the holders sends nothing: the next frame that they do get stands for it too.
     const emit = (memory: Memory, length: number) => {
       this.frames += 1;
+      watch.sent[0] = frames.sequence(stream);
       out(memory, length, stream, variant);
     };
-    const from = watch.sent[0] + 1;
-    watch.sent[0] = frames.sequence(stream);
     const state = states.of(stream);
     const becameLive = state === STATE_LIVE && watch.state !== STATE_LIVE;
     if (watch.tier !== undefined) this.#sendTier(watch, from, becameLive, emit);

@@ -47,6 +47,9 @@ import { StreamStates } from "./states.ts";
 import { Venue } from "./venue.ts";
 import { EVENT, NOW } from "./venue-clock.ts";
 
+/** The incomplete bar, and one on either side: the venue's newest is still building and does not count. */
+const BARS_TO_REPLACE = 3;
+
 const TRADE_WIRE_FLAGS = FLAG_BLOCK | FLAG_LIQUIDATION | FLAG_ODD_LOT;
 
 export interface EngineOptions {
@@ -202,7 +205,7 @@ export class Engine implements Sink {
       slot.numbers,
       side,
       flags & TRADE_WIRE_FLAGS,
-      slot.tradeId,
+      slot.tradeIdWords,
       slot.tradeIdLength,
     );
     const inexact = (flags & FLAG_INEXACT) !== 0 || !credible ? F.FLAG_INEXACT : 0;
@@ -237,7 +240,11 @@ export class Engine implements Sink {
       this.unwanted += 1;
       return;
     }
-    this.#observe(this.#venueOf[instrument]);
+    const id = this.#venueOf[instrument];
+    this.#observe(id);
+    // While one connection takes over from another, both deliver.
+    const ordered = (this.#venues[id] as Venue).rules.quotesShareBookSequence;
+    if (ordered && this.quotes.isOld(instrument, this.slot.numbers)) return;
     const book = this.books.get(instrument);
     this.quotes.venue(instrument, this.slot.numbers, book === undefined || book.usable ? 1 : 0, flags);
     this.derived.touch(streamOf(instrument, SLOT_QUOTES));
@@ -257,8 +264,8 @@ export class Engine implements Sink {
     this.books.snapshot(instrument, this.slot, flags);
   }
 
-  bookFailed(instrument: number, _reason: string): void {
-    this.books.recovery.failed(instrument);
+  bookFailed(instrument: number, reason: string): void {
+    this.books.failed(instrument, reason);
   }
 
   ticker(instrument: number, flags: number): void {
@@ -330,6 +337,7 @@ export class Engine implements Sink {
       for (let slot = SLOT_TRADES; slot <= SLOT_LIQUIDATIONS; slot += 1) {
         const stream = streamOf(instrument.id, slot);
         if (slot !== SLOT_ORDERBOOK && this.states.of(stream) !== 0) this.states.set(stream, state, reason);
+        if (slot === SLOT_QUOTES) this.quotes.lose(instrument.id);
       }
     }
   }
@@ -396,6 +404,10 @@ export class Engine implements Sink {
     this.#times[NOW] = now;
     for (const venue of this.#venues) if (venue !== undefined) this.#close(venue.instrument.id, venue);
     this.books.recovery.tick(now);
+    for (const { instrument, timeframe } of this.bars.takeIncomplete()) {
+      const venue = this.#venues[this.#venueOf[instrument]];
+      if (this.isOpen(instrument, SLOT_TRADES)) venue?.control.fetchHistory(instrument, timeframe, BARS_TO_REPLACE);
+    }
   }
 
   /** Looks for streams that fell silent. To be called a few times a second. */

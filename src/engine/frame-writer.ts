@@ -16,6 +16,7 @@ import { assert } from "../std/assert.ts";
 import type { Clock } from "../std/clock.ts";
 import {
   FLAG_DERIVED,
+  FrameHeader,
   H_EPOCH,
   H_FROM_SEQ,
   H_POSITION,
@@ -23,9 +24,9 @@ import {
   H_TS_EXCHANGE,
   H_TS_PUBLISH,
   H_TS_RECEIVE,
-  HEADER_NUMBERS,
   MAX_FRAME_BYTES,
   writeHeader,
+  writeRingHeader,
 } from "../wire/frame.ts";
 import type { FrameLog } from "../wire/frame-log.ts";
 import { Frame, Instrument, Payload, Stream, StreamState } from "../wire/generated/tickwire.ts";
@@ -57,7 +58,10 @@ export class FrameWriter {
   readonly scratch: Memory = scratchMemory(MAX_FRAME_BYTES);
   readonly #catalog: Catalog;
   readonly #clock: Clock;
-  readonly #header = new Float64Array(HEADER_NUMBERS);
+  readonly #header = new FrameHeader();
+  /** [exchange time, receive time] of the header, microseconds, and room for what goes into it. */
+  readonly #times = new Float64Array(2);
+  readonly #value = new Float64Array(1);
   readonly #builder = new Builder(1024);
   readonly #frame = new FrameView();
   #sequences = new Float64Array(64 * SLOTS_PER_INSTRUMENT);
@@ -66,7 +70,7 @@ export class FrameWriter {
     this.log = log;
     this.#catalog = catalog;
     this.#clock = clock;
-    this.#header[H_EPOCH] = log.epoch;
+    this.#header.set(H_EPOCH, Float64Array.of(log.epoch), 0);
   }
 
   /** The last sequence of a stream; 0 before its first frame. */
@@ -104,21 +108,15 @@ export class FrameWriter {
     this.#commitBuilt(Payload.Instrument, this.#buildInstrument(instrument), DIRECTORY_STREAM, instrument.id);
   }
 
-  /** The directory as it stands, for one client: active instruments and venues, then every stream that has had a frame. */
-  directory(out: DerivedOutput): void {
-    const derive = (type: Payload, payload: number, instrument: number) => {
-      this.#deriveBuilt(this.#finish(type, payload, DIRECTORY_STREAM, instrument), DIRECTORY_STREAM, 0, out);
+  /** The directory's frames of one instrument, or venue, and of its streams that have had a frame, for one client. */
+  directory(instrument: MarketInstrument, out: DerivedOutput): void {
+    const { id } = instrument;
+    const derive = (type: Payload, payload: number) => {
+      this.#deriveBuilt(this.#finish(type, payload, DIRECTORY_STREAM, id), DIRECTORY_STREAM, 0, out);
     };
-    const known: MarketInstrument[] = [];
-    for (let id = 1; id < this.#catalog.size; id += 1) {
-      const instrument = this.#catalog.get(id);
-      if (instrument?.active === true) known.push(instrument);
-    }
-    for (const instrument of known) derive(Payload.Instrument, this.#buildInstrument(instrument), instrument.id);
-    for (const { id } of known) {
-      for (let stream = streamOf(id, 0); stream < streamOf(id + 1, 0); stream += 1) {
-        if (this.#sequences[stream] !== 0) derive(Payload.Stream, this.#buildStream(stream), id);
-      }
+    derive(Payload.Instrument, this.#buildInstrument(instrument));
+    for (let stream = streamOf(id, 0); stream < streamOf(id + 1, 0); stream += 1) {
+      if (this.#sequences[stream] !== 0) derive(Payload.Stream, this.#buildStream(stream));
     }
   }
 
@@ -218,40 +216,57 @@ export class FrameWriter {
     const at = ring.claim(length);
     ring.memory.u8.fill(0, at + bytes.length, at + length);
     ring.memory.u8.set(bytes, at);
-    this.#number(stream, 0);
-    patchBuilt(ring.memory, at, this.#header, 0);
-    this.log.commit(ring, length, stream, this.#header);
+    this.#value[0] = 0;
+    this.#number(stream, this.#value, 0);
+    patchBuilt(ring.memory, at, this.#header.words, 0);
+    this.log.commit(ring, length, stream, this.#sequences);
   }
 
   /** Commits the frame that lies claimed in `ring` at `at`: the next sequence of its stream, the next position. */
   commit(ring: Ring, at: number, length: number, stream: number, flags: number, numbers: Float64Array): void {
-    this.#number(stream, numbers[TS_EXCHANGE]);
-    writeHeader(ring.memory, at, this.#header, stream, instrumentOf(stream), flags);
-    this.log.commit(ring, length, stream, this.#header);
+    this.#sequences[stream] += 1;
+    const exchange = numbers[TS_EXCHANGE];
+    // A time that a double cannot hold exactly is no time: unknown.
+    if (!(exchange > 0 && exchange <= LARGEST_EXACT)) numbers[TS_EXCHANGE] = 0;
+    this.#receive();
+    const { words } = this.#header;
+    const instrument = instrumentOf(stream);
+    const sequences = this.#sequences;
+    writeRingHeader(ring.memory, at, words, stream, instrument, flags, sequences, this.log.next, numbers, TS_EXCHANGE);
+    this.log.commit(ring, length, stream, sequences);
   }
 
-  #number(stream: number, tsExchange: number): void {
-    const header = this.#header;
-    const sequence = this.#sequences[stream] + 1;
-    this.#sequences[stream] = sequence;
-    header[H_SEQ] = sequence;
-    header[H_FROM_SEQ] = sequence;
-    header[H_POSITION] = this.log.position + 1;
-    this.#times(tsExchange);
+  /** Takes the turn's time into the header, once a turn. */
+  #receive(): void {
+    const now = this.#clock.now();
+    if (now === this.#times[1]) return;
+    this.#times[1] = now;
+    this.#header.set(H_TS_RECEIVE, this.#times, 1);
+    this.#header.set(H_TS_PUBLISH, this.#times, 1);
   }
 
-  #times(tsExchange: number): void {
+  #number(stream: number, times: Float64Array, exchangeAt: number): void {
     const header = this.#header;
-    // A time that 64 bits or a double cannot hold exactly is no time: unknown.
-    header[H_TS_EXCHANGE] = tsExchange > 0 && tsExchange <= LARGEST_EXACT ? tsExchange : 0;
-    header[H_TS_RECEIVE] = this.#clock.now();
-    header[H_TS_PUBLISH] = header[H_TS_RECEIVE];
+    this.#sequences[stream] += 1;
+    header.set(H_SEQ, this.#sequences, stream);
+    header.words[H_FROM_SEQ] = header.words[H_SEQ];
+    header.set(H_POSITION, this.log.next, 0);
+    this.#time(times, exchangeAt);
+  }
+
+  #time(times: Float64Array, exchangeAt: number): void {
+    const header = this.#header;
+    const known = this.#times;
+    const exchange = times[exchangeAt];
+    known[0] = exchange > 0 && exchange <= LARGEST_EXACT ? exchange : 0;
+    header.set(H_TS_EXCHANGE, known, 0);
+    this.#receive();
   }
 
   /** Finishes a derived frame in the scratch: it stands for the ring frames from `fromSequence` to the stream's last. */
   derived(length: number, stream: number, flags: number, fromSequence: number, tsExchange: number, out: DerivedOutput): void {
     this.#derivedHeader(stream, fromSequence, tsExchange);
-    writeHeader(this.scratch, 0, this.#header, stream, instrumentOf(stream), flags | FLAG_DERIVED);
+    writeHeader(this.scratch, 0, this.#header.words, stream, instrumentOf(stream), flags | FLAG_DERIVED);
     out(this.scratch, length, stream);
   }
 
@@ -260,16 +275,20 @@ export class FrameWriter {
     this.scratch.u8.set(bytes);
     this.scratch.u8.fill(0, bytes.length, length);
     this.#derivedHeader(stream, fromSequence, 0);
-    patchBuilt(this.scratch, 0, this.#header, FLAG_DERIVED);
+    patchBuilt(this.scratch, 0, this.#header.words, FLAG_DERIVED);
     out(this.scratch, length, stream);
   }
 
   #derivedHeader(stream: number, fromSequence: number, tsExchange: number): void {
     const header = this.#header;
-    header[H_SEQ] = this.sequence(stream);
-    header[H_FROM_SEQ] = fromSequence;
-    header[H_POSITION] = this.log.position;
-    this.#times(tsExchange);
+    const value = this.#value;
+    header.set(H_SEQ, this.#sequences, stream & 0xffffff);
+    value[0] = fromSequence;
+    header.set(H_FROM_SEQ, value, 0);
+    value[0] = this.log.position;
+    header.set(H_POSITION, value, 0);
+    value[0] = tsExchange;
+    this.#time(value, 0);
   }
 }
 
@@ -278,13 +297,11 @@ function patchBuilt(memory: Memory, at: number, header: Float64Array, flags: num
   const i32 = memory.i32;
   const table = at + i32[at >> 2];
   const vtable = table - i32[table >> 2];
-  const place = (slot: number) => (table + memory.u16[(vtable >> 1) + 2 + slot]) >> 2;
+  const place = (slot: number) => table + memory.u16[(vtable >> 1) + 2 + slot];
   for (let index = H_EPOCH; index <= H_TS_PUBLISH; index += 1) {
-    const word = place(FIRST_NUMBER_SLOT + index);
-    i32[word] = header[index];
-    i32[word + 1] = Math.floor(header[index] / 4294967296);
+    memory.f64[place(FIRST_NUMBER_SLOT + index) >> 3] = header[index];
   }
-  i32[place(FLAGS_SLOT)] = flags;
+  i32[place(FLAGS_SLOT) >> 2] = flags;
 }
 
 /** Slots of `epoch` (the other numbers follow it in the header's order) and of `flags` in the schema's Frame. */

@@ -91,6 +91,12 @@ export class Quotes {
     this.#write(instrument, this.#numbers, 0, 0);
   }
 
+  /** True for a quote no newer than the last one; after a loss the venue may count anew, and any will do. */
+  isOld(instrument: number, numbers: Float64Array): boolean {
+    const at = instrument * WIDTH;
+    return this.#last[at + LIVE] === 1 && numbers[LAST_SEQUENCE] <= this.#last[at + SEQUENCE];
+  }
+
   forget(instrument: number): void {
     this.#last.fill(0, instrument * WIDTH, (instrument + 1) * WIDTH);
   }

@@ -4,8 +4,7 @@ import type { InstrumentListing } from "../market/instrument.ts";
 import { emptyListing } from "../market/instrument.ts";
 
 /** Venues whose recorded frames can be read. */
-export const CAPTURE_VENUES = ["binance", "coinbase"] as const;
-export type CaptureVenue = (typeof CAPTURE_VENUES)[number];
+export type CaptureVenue = "binance" | "coinbase";
 
 /** What a line of a capture is. */
 export const FRAME_RECEIVED = 0;

@@ -1,11 +1,15 @@
 import { BinanceFeed } from "./binance.ts";
 import { CoinbaseFeed } from "./coinbase.ts";
 import type { Feed, FeedOptions } from "./feed.ts";
+import type { RecordingSettings } from "./recording.ts";
+import { RecordingFeed } from "./recording.ts";
 import { SimulatedFeed } from "./simulated.ts";
 
-/** What a user can set of a feed beyond where it connects; the simulated market alone has any of it so far. */
+/** What can be set of a source beyond where it connects. */
 export interface FeedSettings {
+  /** Of the simulated market. */
   seed: number;
+  recording: RecordingSettings;
 }
 
 /** All sources, and the only list of them. */
@@ -14,6 +18,7 @@ const FEEDS: Readonly<Record<string, (options: FeedOptions, settings: FeedSettin
   "sim-b": (options, { seed }) => new SimulatedFeed("sim-b", options, { seed }),
   binance: (options) => new BinanceFeed(options),
   coinbase: (options) => new CoinbaseFeed(options),
+  recording: (options, { recording }) => new RecordingFeed(options, recording),
 };
 
 export const FEED_NAMES: readonly string[] = Object.keys(FEEDS);

@@ -61,7 +61,7 @@ export class RecordingPlayer {
     const { capture, sink, venue, counters, repeat } = options;
     this.#options = options;
     this.#spanMicros = capture.lastTime - capture.firstTime + PAUSE_MICROS;
-    this.#repeating = repeat > 1 ? new RepeatingSink(sink, venue, this.#spanMicros) : undefined;
+    this.#repeating = repeat > 1 ? new RepeatingSink(sink, this.#spanMicros) : undefined;
     this.#sink = this.#repeating ?? sink;
     const symbols = new SymbolTable();
     const listings = capture.listings();
@@ -120,15 +120,13 @@ export class RecordingPlayer {
     this.#sink.connection(venue, STATE_LIVE, "");
   }
 
+  /** A pass ends as a lost connection does, because what the venue did between two passes is not known. */
   #endPass(): void {
     this.#pass += 1;
     this.#next = 0;
-    if (this.done) {
-      this.#sink.connection(this.#options.venue, STATE_DOWN, "the recording has ended");
-    } else {
-      this.#open = false;
-      this.#repeating?.repeat();
-    }
+    this.#open = false;
+    this.#repeating?.repeat();
+    this.#sink.connection(this.#options.venue, STATE_DOWN, "the recording has ended");
   }
 
   /** The one answer of interest is a whole book, which was asked for by REST and recorded among the messages. */

@@ -1,14 +1,6 @@
 import type { InstrumentListing } from "../market/instrument.ts";
 import type { Sink, Slot } from "../market/sink.ts";
-import {
-  FIRST_SEQUENCE,
-  LAST_SEQUENCE,
-  PREVIOUS_SEQUENCE,
-  STATE_DOWN,
-  STATE_LIVE,
-  TRADE_NUMBER,
-  TS_EXCHANGE,
-} from "../market/sink.ts";
+import { FIRST_SEQUENCE, LAST_SEQUENCE, PREVIOUS_SEQUENCE, TRADE_NUMBER, TS_EXCHANGE } from "../market/sink.ts";
 
 /** Range of what a venue counts per instrument. */
 class Spans {
@@ -35,25 +27,21 @@ class Spans {
 export class RepeatingSink implements Sink {
   readonly slot: Slot;
   readonly #sink: Sink;
-  readonly #venue: number;
   readonly #spanMicros: number;
   readonly #trades = new Spans();
   readonly #updates = new Spans();
   #pass = 0;
   #moved = false;
 
-  constructor(sink: Sink, venue: number, spanMicros: number) {
+  constructor(sink: Sink, spanMicros: number) {
     this.slot = sink.slot;
     this.#sink = sink;
-    this.#venue = venue;
     this.#spanMicros = spanMicros;
   }
 
-  /** Begins the next pass: as a new connection, because what the venue did in between is not known. */
+  /** Begins the next pass. */
   repeat(): void {
     this.#pass += 1;
-    this.#sink.connection(this.#venue, STATE_DOWN, "the recording ended and starts again");
-    this.#sink.connection(this.#venue, STATE_LIVE, "");
   }
 
   /** Moves the message's time, once a message: one may make two events. */

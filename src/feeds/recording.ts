@@ -4,7 +4,7 @@ import type { Clock } from "../std/clock.ts";
 import { SystemClock } from "../std/clock.ts";
 import type { Capture, CaptureVenue } from "./capture.ts";
 import { readCapture } from "./capture.ts";
-import type { Feed, FeedFactory, FeedOptions, FeedStatus } from "./feed.ts";
+import type { Feed, FeedOptions, FeedStatus } from "./feed.ts";
 import { FeedCounters } from "./feed.ts";
 import { RecordingPlayer } from "./recording-player.ts";
 import type { RecordedTime } from "./recording-time.ts";
@@ -141,9 +141,4 @@ export class RecordingFeed implements Feed {
     const waitMs = unpaced ? 0 : Math.max(0, (player.nextTime - due) / this.#speed / 1000);
     this.#timer = this.#options.timers.setTimeout(() => this.#play(), Math.ceil(waitMs));
   }
-}
-
-/** How the list of venues makes it. */
-export function recording(settings: RecordingSettings): FeedFactory {
-  return (options) => new RecordingFeed(options, settings);
 }

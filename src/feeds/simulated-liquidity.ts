@@ -26,7 +26,9 @@ const SIZES = NORMALS.map((normal) => Math.exp(normal));
  */
 export class Liquidity {
   /** The best prices, in ticks, before anything was taken. */
-  readonly touch = new Float64Array(2);
+  readonly touch = new Int32Array(2);
+  /** How far from the touch the sides reach, in ticks. */
+  readonly #reach = new Int32Array(2);
   readonly #profile: Profile;
   readonly #paths: Path[];
   readonly #ticks: number;
@@ -70,18 +72,20 @@ export class Liquidity {
     const spread = 1 + Math.floor(unit(mix(this.#spreadKey, Math.floor(step / 7))) * this.#profile.spreadTicks);
     this.touch[BID] = Math.max(1, Math.floor(price - spread / 2));
     this.touch[ASK] = this.touch[BID] + spread;
+    const remote = this.#profile.zones[2];
+    this.#reach[BID] = Math.min(remote, Math.floor(this.touch[BID] * WIDEST));
+    this.#reach[ASK] = Math.min(remote, Math.floor(this.touch[ASK] * WIDEST));
     return true;
   }
 
   /** The next price away from the touch that may have a level; 0 where the book ends. */
   outward(side: number, tick: number): number {
-    const [near, far, remote] = this.#profile.zones;
-    const touch = this.touch[side];
-    const distance = Math.abs(tick - touch);
+    const [near, far] = this.#profile.zones;
+    const distance = Math.abs(tick - this.touch[side]);
     const spacing = distance < near ? 1 : distance < far ? FAR_SPACING : REMOTE_SPACING;
-    const next = side === BID ? Math.ceil(tick / spacing - 1) * spacing : Math.floor(tick / spacing + 1) * spacing;
-    const widest = Math.min(remote, Math.floor(touch * WIDEST));
-    return Math.abs(next - touch) > widest ? 0 : next;
+    const over = tick % spacing;
+    const next = side === ASK ? tick - over + spacing : over === 0 ? tick - spacing : tick - over;
+    return Math.abs(next - this.touch[side]) > this.#reach[side] ? 0 : next;
   }
 
   /** What is left at a price, in lots. */

@@ -3,7 +3,7 @@ import { slotOf } from "../market/channel.ts";
 import type { FeedControl, Sink, VenueRules } from "../market/sink.ts";
 import { STATE_DOWN, STATE_LIVE, TS_EXCHANGE } from "../market/sink.ts";
 import { assert } from "../std/assert.ts";
-import type { Feed, FeedFactory, FeedOptions, FeedStatus } from "./feed.ts";
+import type { Feed, FeedOptions, FeedStatus } from "./feed.ts";
 import { FeedCounters } from "./feed.ts";
 import { ActiveMarkets } from "./simulated-active.ts";
 import type { SimulatedFaults } from "./simulated-faults.ts";
@@ -14,8 +14,6 @@ import { SimulatedOutput } from "./simulated-output.ts";
 import type { Profile } from "./simulated-profiles.ts";
 import { listingOf, PROFILES, syntheticProfile } from "./simulated-profiles.ts";
 import type { TimerHandle } from "./timers.ts";
-
-export const SIMULATED_VENUES = ["sim-a", "sim-b"] as const;
 
 export interface SimulatedSettings {
   /** Another seed is another world; both venues must have the same. */
@@ -29,7 +27,7 @@ export interface SimulatedSettings {
   faults?: SimulatedFaults;
 }
 
-export const DEFAULT_SEED = 1;
+const DEFAULT_SEED = 1;
 
 const RULES: VenueRules = Object.freeze({
   integrity: "range",
@@ -292,9 +290,4 @@ export class SimulatedFeed implements Feed {
       this.#market(instrument)?.snapshot(time);
     }
   }
-}
-
-/** How the list of venues makes one of the simulated ones. */
-export function simulated(name: (typeof SIMULATED_VENUES)[number], settings?: SimulatedSettings): FeedFactory {
-  return (options) => new SimulatedFeed(name, options, settings);
 }

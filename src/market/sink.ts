@@ -80,7 +80,9 @@ export class LevelList {
 export class Slot {
   readonly numbers = new Float64Array(SLOT_NUMBERS);
   /** The trade's id as the venue wrote it, in ASCII or UTF-8. */
-  readonly tradeId = new Uint8Array(MAX_TRADE_ID_BYTES);
+  readonly tradeId = new Uint8Array(MAX_TRADE_ID_BYTES + 4);
+  /** The same bytes, four at a time. */
+  readonly tradeIdWords = new Int32Array(this.tradeId.buffer);
   tradeIdLength = 0;
   readonly bids = new LevelList();
   readonly asks = new LevelList();

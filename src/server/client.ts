@@ -1,9 +1,16 @@
 import type { WebSocket } from "uWebSockets.js";
-import { CLOSE_TOO_SLOW } from "../market/errors.ts";
 import type { ErrorCode } from "../market/errors.ts";
+import { CLOSE_INTERNAL, CLOSE_TOO_SLOW } from "../market/errors.ts";
+import type { Instrument } from "../market/instrument.ts";
+import type { Memory } from "../wire/memory.ts";
+import type { Task } from "./backlog.ts";
+import type { Member } from "./publisher.ts";
 import { JSON_US } from "./publisher.ts";
 import type { RequestId } from "./request.ts";
 import type { Services } from "./services.ts";
+
+/** Bytes in a client's queue above which what it is to be sent first, or again, waits. */
+const LOW_MARK = 1024 * 1024;
 
 /** What uWebSockets.js keeps with the socket. */
 export interface SocketData {
@@ -17,30 +24,28 @@ export interface SocketData {
   create(socket: WebSocket<SocketData>): Client;
 }
 
-/** One connection, whatever its endpoint: its heartbeat, its queue, its errors. */
-export abstract class Client {
+/** One connection, whatever its endpoint: its heartbeat, its queue, its errors, and its share of the backlog. */
+export abstract class Client implements Task, Member {
   readonly socket: WebSocket<SocketData>;
   protected readonly services: Services;
-  protected readonly encoding: number;
+  readonly encoding: number;
   closed = false;
   /** When the queue was last seen empty, and when the next heartbeat is due, microseconds. */
   #levelAt: number;
   #heartbeatDueAt: number;
 
-  constructor(socket: WebSocket<SocketData>, services: Services) {
+  constructor(socket: WebSocket<SocketData>, services: Services, encoding = socket.getUserData().encoding) {
     this.socket = socket;
     this.services = services;
-    this.encoding = socket.getUserData().encoding;
+    this.encoding = encoding;
     this.#levelAt = services.clock.now();
     this.#heartbeatDueAt = this.#levelAt;
   }
 
   /** Sends what every connection begins with; what it asked for follows. */
   open(): void {
-    const now = this.services.clock.now();
-    this.services.publisher.level(now);
     this.text(this.services.hello(this.socket.getUserData().heartbeatMs));
-    this.#heartbeat(now);
+    this.#heartbeat(this.services.clock.now());
     this.begin();
   }
 
@@ -54,7 +59,40 @@ export abstract class Client {
   }
 
   /** An instrument became active. */
-  activated(_instrument: unknown): void {}
+  activated(_instrument: Instrument): void {}
+
+  /** True while something is left that is too long for one turn of the event loop. */
+  get pending(): boolean {
+    return false;
+  }
+
+  /** Does a piece of it; returns its cost. */
+  protected piece(): number {
+    return 0;
+  }
+
+  /** Does a piece of what is pending, in one write; nothing while the queue is long. */
+  step(): number {
+    if (this.closed || this.queued > LOW_MARK) return 0;
+    let cost = 0;
+    let failure: unknown;
+    // An exception that left the callback would end the process.
+    this.socket.cork(() => {
+      try {
+        cost = this.piece();
+      } catch (error) {
+        failure = error;
+      }
+    });
+    if (failure !== undefined) throw failure;
+    return cost;
+  }
+
+  /** Something that cannot be happened: what this client holds is no longer known to be right. */
+  failed(error: unknown): void {
+    this.services.log.error({ err: error }, "a connection failed");
+    this.end(CLOSE_INTERNAL, "internal error");
+  }
 
   /** How many subscriptions this connection has. */
   get subscriptionCount(): number {
@@ -93,6 +131,11 @@ export abstract class Client {
     const { errors } = this.services.counters;
     errors.set(code, (errors.get(code) ?? 0) + 1);
     this.json({ type: "error", id: id ?? null, code, message });
+  }
+
+  /** One frame, in this client's encoding; returns its bytes. */
+  frame(memory: Memory, length: number, stream: number): number {
+    return this.closed ? 0 : this.services.publisher.sendTo(this, memory, length, stream);
   }
 
   json(value: object): void {

@@ -1,12 +1,13 @@
 import type { TemplatedApp, WebSocket } from "uWebSockets.js";
 import { RING, VARIANTS } from "../engine/derived.ts";
 import type { Engine } from "../engine/engine.ts";
-import { DIRECTORY_STREAM, instrumentOf, SLOTS_PER_INSTRUMENT, slotIn, streamOf } from "../market/channel.ts";
+import { DIRECTORY_STREAM, instrumentOf, SLOT_BARS, SLOTS_PER_INSTRUMENT, slotIn, streamOf } from "../market/channel.ts";
 import { assert } from "../std/assert.ts";
 import { MAX_FRAME_BYTES } from "../wire/frame.ts";
 import { LogCursor } from "../wire/frame-log.ts";
 import type { Memory } from "../wire/memory.ts";
 import { scratchMemory } from "../wire/memory.ts";
+import type { Ring } from "../wire/ring.ts";
 
 /** The forms in which a frame goes out. */
 export const ENCODINGS = ["flatbuffers", "json", "json-us", "analytics"] as const;
@@ -17,6 +18,12 @@ export const ANALYTICS = 3;
 
 /** The scope of `/raw`: every ring frame. It borrows a slot that no channel has. */
 export const RAW_SCOPE = SLOTS_PER_INSTRUMENT - 1;
+
+/** Who is in topics: a socket, and the encoding that it wants. */
+export interface Member {
+  readonly socket: Pick<WebSocket<unknown>, "subscribe" | "unsubscribe" | "send">;
+  readonly encoding: number;
+}
 
 /** The text of a frame in one of the encodings but the first; undefined when it has none there. */
 export type TextEncoder = (encoding: number, memory: Memory, at: number, stream: number) => string | undefined;
@@ -56,19 +63,31 @@ export class Publisher {
     return this.#cursor.lost;
   }
 
-  join(socket: WebSocket<unknown>, encoding: number, variant: number, scope: number): void {
-    this.#count(encoding, variant, scope, 1);
-    socket.subscribe(this.#topic(encoding, variant, scope));
+  /** Puts a member into the topics of a stream's variant: the stream's own, or those of a scope that contains it. */
+  join({ socket, encoding }: Member, stream: number, variant: number, scope: number): void {
+    for (const each of variantsOf(stream, variant)) {
+      this.#count(encoding, each, scope, 1);
+      socket.subscribe(this.#topic(encoding, each, scope));
+    }
   }
 
-  leave(socket: WebSocket<unknown>, encoding: number, variant: number, scope: number): void {
-    this.#count(encoding, variant, scope, -1);
-    socket.unsubscribe(this.#topic(encoding, variant, scope));
+  leave({ socket, encoding }: Member, stream: number, variant: number, scope: number): void {
+    for (const each of variantsOf(stream, variant)) {
+      socket.unsubscribe(this.#topic(encoding, each, scope));
+      this.#count(encoding, each, scope, -1);
+    }
   }
 
   /** A closed socket has left all its topics; only the count remains to be corrected. */
-  forget(encoding: number, variant: number, scope: number): void {
-    this.#count(encoding, variant, scope, -1);
+  forget({ encoding }: Member, stream: number, variant: number, scope: number): void {
+    for (const each of variantsOf(stream, variant)) this.#count(encoding, each, scope, -1);
+  }
+
+  /** Memberships in all topics; 0 when nobody is connected. */
+  get memberships(): number {
+    let sum = 0;
+    for (const members of this.#members) for (const count of members ?? []) sum += count;
+    return sum;
   }
 
   #count(encoding: number, variant: number, scope: number, change: number): void {
@@ -81,7 +100,8 @@ export class Publisher {
       this.#members[key] = members;
     }
     assert(change > 0 || (members[scope] as number) > 0, "only a member leaves");
-    members[scope] = (members[scope] as number) + change;
+    members[scope] += change;
+    if (members[scope] === 0) this.#topics[key]?.delete(scope);
   }
 
   #topic(encoding: number, variant: number, scope: number): ArrayBuffer {
@@ -105,10 +125,9 @@ export class Publisher {
     }
   }
 
-  /** Brings every subscriber level: ring frames, then derived ones, whether their period is over or not. */
-  level(now: number): void {
-    this.drain();
-    this.#engine.derived.flush(now, this.#sendVariant, true);
+  /** Brings the holders of a depth tier level, so that who joins them now starts where they are. */
+  levelTier(stream: number, variant: number): void {
+    this.#engine.derived.levelTier(stream, variant, this.#sendVariant);
   }
 
   /** The end of a turn: ring frames, then the derived frames that are due. */
@@ -156,12 +175,27 @@ export class Publisher {
     return view;
   }
 
-  /** One frame for one client, in its encoding. */
-  sendTo(socket: WebSocket<unknown>, encoding: number, memory: Memory, at: number, length: number, stream: number): void {
+  /** One frame for one client, in its encoding; returns its bytes. */
+  sendTo(member: Member, memory: Memory, length: number, stream: number): number {
+    return this.#send(member, memory, 0, length, stream);
+  }
+
+  /** One frame of the ring for one client. */
+  sendRecord(member: Member, ring: Ring, record: number): number {
+    return this.#send(member, ring.memory, ring.placeOf(record), ring.lengthOf(record), ring.streamOf(record));
+  }
+
+  #send({ socket, encoding }: Member, memory: Memory, at: number, length: number, stream: number): number {
     const message = encoding === FLATBUFFERS ? this.#copy(memory, at, length) : this.#text(encoding, memory, at, stream);
-    if (message === undefined) return;
+    if (message === undefined) return 0;
     this.frames[encoding] += 1;
     this.bytes[encoding] += message.length;
     socket.send(message, encoding === FLATBUFFERS);
+    return message.length;
   }
+}
+
+/** The ring's own frames belong to every form of a bar or indicator stream: building bars come beside the closed ones. */
+function variantsOf(stream: number, variant: number): readonly number[] {
+  return variant !== RING && slotIn(stream) >= SLOT_BARS ? [RING, variant] : [variant];
 }

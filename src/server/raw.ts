@@ -1,43 +1,86 @@
-import type { WebSocket } from "uWebSockets.js";
 import { RING } from "../engine/derived.ts";
-import { SLOT_ORDERBOOK, streamOf } from "../market/channel.ts";
+import { DIRECTORY_STREAM, SLOT_ORDERBOOK, streamOf } from "../market/channel.ts";
+import type { Instrument } from "../market/instrument.ts";
 import { Client } from "./client.ts";
 import { RAW_SCOPE } from "./publisher.ts";
 
-/** Snapshots sent in one turn of the event loop, and the queue above which the rest waits, bytes. */
-const SNAPSHOTS_PER_TURN = 20;
-const LOW_MARK = 1024 * 1024;
-const PAUSE_MS = 10;
+/** A piece of what comes first ends when it has cost so many bytes. */
+const PIECE_COST = 64 * 1024;
+const LOOK_COST = 64;
 
 /**
- * One client of `/raw`: every ring frame from now on, in ring order, opened by the directory and one snapshot per live
- * book. A book's deltas may come before its snapshot, which stands for all of them: until then they are to be skipped.
+ * One client of `/raw`: the directory, then every ring frame, in ring order, and one snapshot per live book. A book's
+ * deltas may come before its snapshot, which stands for all of them: until then they are to be skipped.
  */
 export class RawConnection extends Client {
-  #books: number[] = [];
+  /** The next instrument whose directory, or, once joined, whose book is to be sent. */
+  #next = 1;
+  #last = 0;
+  #joined = false;
+  /** The record of the slow ring up to which the directory was told. */
+  #told = 0;
 
   protected begin(): void {
-    const { engine, publisher, catalog } = this.services;
-    const socket = this.socket as WebSocket<unknown>;
-    engine.frames.directory((memory, length, stream) => publisher.sendTo(socket, this.encoding, memory, 0, length, stream));
-    publisher.join(socket, this.encoding, RING, RAW_SCOPE);
-    this.#books = [...catalog.all()].filter(({ id }) => engine.books.get(id)?.live === true).map(({ id }) => id);
-    this.#next();
+    this.#last = this.services.catalog.size;
+    this.#told = this.services.engine.frames.log.slow.head;
+    this.services.backlog.add(this);
   }
 
-  #next(): void {
-    if (this.closed) return;
-    const { engine, publisher, clock } = this.services;
-    publisher.level(clock.now());
-    const socket = this.socket as WebSocket<unknown>;
-    for (let sent = 0; sent < SNAPSHOTS_PER_TURN && socket.getBufferedAmount() < LOW_MARK; sent += 1) {
-      const instrument = this.#books.shift();
-      if (instrument === undefined) return;
-      engine.derived.bootstrap(streamOf(instrument, SLOT_ORDERBOOK), RING, (memory, length, stream) => {
-        publisher.sendTo(socket, this.encoding, memory, 0, length, stream);
-      });
+  override get pending(): boolean {
+    return !this.closed && this.#next <= this.#last;
+  }
+
+  protected override piece(): number {
+    const { catalog } = this.services;
+    let cost = LOOK_COST;
+    while (this.#next < this.#last && cost < PIECE_COST) {
+      const instrument = catalog.get(this.#next) as Instrument;
+      this.#next += 1;
+      cost += LOOK_COST + (this.#joined ? this.#book(instrument) : this.#directory(instrument));
     }
-    if (this.#books.length > 0) setTimeout(() => this.#next(), PAUSE_MS);
+    if (this.#next < this.#last) return cost;
+    if (this.#joined) this.#last = 0;
+    else this.#join();
+    return cost;
+  }
+
+  #directory(instrument: Instrument): number {
+    let cost = 0;
+    if (!instrument.active) return cost;
+    this.services.engine.frames.directory(instrument, (memory, length, stream) => {
+      cost += this.frame(memory, length, stream);
+    });
+    return cost;
+  }
+
+  /** Tells what the directory gained meanwhile, then joins; the books follow. */
+  #join(): void {
+    const { catalog, engine, publisher } = this.services;
+    const { slow } = engine.frames.log;
+    publisher.drain();
+    if (slow.tail > this.#told) {
+      // The ring has lapped us: once more from the start.
+      this.#next = 1;
+      return this.begin();
+    }
+    for (let record = this.#told; record < slow.head; record += 1) {
+      if (slow.streamOf(record) === DIRECTORY_STREAM) publisher.sendRecord(this, slow, record);
+    }
+    publisher.join(this, RAW_SCOPE, RING, RAW_SCOPE);
+    this.#joined = true;
+    this.#next = 1;
+    this.#last = catalog.size;
+  }
+
+  #book({ id }: Instrument): number {
+    const { engine, publisher } = this.services;
+    if (engine.books.get(id)?.live !== true) return 0;
+    let cost = 0;
+    publisher.drain();
+    engine.derived.bootstrap(streamOf(id, SLOT_ORDERBOOK), RING, (memory, length, stream) => {
+      cost += this.frame(memory, length, stream);
+    });
+    return cost;
   }
 
   /** `/raw` takes no requests. */
@@ -47,6 +90,6 @@ export class RawConnection extends Client {
 
   override close(): void {
     super.close();
-    this.services.publisher.forget(this.encoding, RING, RAW_SCOPE);
+    if (this.#joined) this.services.publisher.forget(this, RAW_SCOPE, RING, RAW_SCOPE);
   }
 }

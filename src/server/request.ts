@@ -83,9 +83,11 @@ export function readRequest(value: unknown): Request {
   }
   const type = (value as { type?: unknown }).type;
   if (typeof type !== "string" || !Object.hasOwn(SHAPES, type)) {
-    const near = typeof type === "string" ? nearest(type, Object.keys(SHAPES)) : undefined;
-    const hint = near === undefined ? `one of ${Object.keys(SHAPES).join(", ")}` : `did you mean "${near}"?`;
-    throw new RequestError("unknown_type", `unknown type ${JSON.stringify(type)?.slice(0, MAX_NAME)}: ${hint}`);
+    const known = Object.keys(SHAPES).join(", ");
+    if (typeof type !== "string") throw new RequestError("unknown_type", `type must be given: one of ${known}`);
+    const near = nearest(type, Object.keys(SHAPES));
+    const hint = near === undefined ? `one of ${known}` : `did you mean "${near}"?`;
+    throw new RequestError("unknown_type", `unknown type "${type.slice(0, MAX_NAME)}": ${hint}`);
   }
   const shape = SHAPES[type as keyof typeof SHAPES];
   const parsed = shape.safeParse(value);

@@ -1,9 +1,5 @@
-import {
-  CONFLATE_MS,
-  DEFAULT_BUILDING_CONFLATE,
-  RING,
-  variantOf,
-} from "../engine/derived.ts";
+import type { BarFrames } from "../engine/bar-frames.ts";
+import { CONFLATE_MS, DEFAULT_BUILDING_CONFLATE, RING, variantOf } from "../engine/derived.ts";
 import { TIER_DEPTHS } from "../engine/tier.ts";
 import type { Channel } from "../market/channel.ts";
 import { hasTimeframes, slotOf, streamOf } from "../market/channel.ts";
@@ -12,11 +8,13 @@ import { RequestError } from "../market/errors.ts";
 import type { Catalog, Instrument } from "../market/instrument.ts";
 import { nearest } from "../std/nearest.ts";
 import type { SubscribeRequest } from "./request.ts";
+import { suggestSymbol } from "./suggestion.ts";
 
-/** All active instruments of a slot, later ones included. */
+/** All active instruments that have a channel, later ones included. */
 export interface Wildcard {
   channel: Channel;
-  slot: number;
+  /** The channel's slots: one, or one for each timeframe. */
+  slots: readonly number[];
   variant: number;
   /** The venue's id; 0 is every venue. */
   venue: number;
@@ -44,10 +42,12 @@ export interface Selection {
   wildcards: Wildcard[];
   streams: NamedStream[];
   unavailable: Unavailable[];
+  /** Ids of the indicators that were asked for. */
+  indicators: readonly number[];
 }
 
 /** The form in which a channel's stream is wanted, after depth, conflation and `bars`. */
-export function variantFor(request: SubscribeRequest, channel: Channel): number {
+function variantFor(request: SubscribeRequest, channel: Channel): number {
   const period = CONFLATE_MS.indexOf((request.conflateMs ?? 0) as (typeof CONFLATE_MS)[number]);
   if (channel === "orderbook") {
     const depth = TIER_DEPTHS.findIndex((tier) => tier >= request.depth);
@@ -61,12 +61,23 @@ export function variantFor(request: SubscribeRequest, channel: Channel): number 
   return variantOf(0, period);
 }
 
-/** Resolves a request; throws when it matches nothing at all. */
-export function resolve(catalog: Catalog, request: SubscribeRequest): Selection {
-  const selection: Selection = { wildcards: [], streams: [], unavailable: [] };
-  const venues = readVenues(catalog, request.exchanges);
+/** Resolves a request to at most `most` named streams; throws when it matches nothing at all. */
+export function resolve(
+  catalog: Catalog,
+  bars: Pick<BarFrames, "resolveIndicators">,
+  request: SubscribeRequest,
+  most: number,
+): Selection {
+  const indicators = readIndicators(bars, request);
+  const selection: Selection = { wildcards: [], streams: [], unavailable: [], indicators };
+  const venues = readVenues(selection, catalog, request);
   if (request.symbols.includes("*")) addWildcards(selection, request, venues);
-  for (const symbol of request.symbols) if (symbol !== "*") addNamed(selection, catalog, request, venues, symbol);
+  for (const symbol of request.symbols) {
+    if (symbol !== "*") addNamed(selection, catalog, request, venues, symbol);
+    if (selection.streams.length > most) {
+      throw new RequestError("too_many_subscriptions", `too many streams by name; "*" has no limit`);
+    }
+  }
   if (selection.wildcards.length === 0 && selection.streams.length === 0) {
     const first = selection.unavailable[0];
     throw new RequestError(first?.code ?? "not_available", first?.message ?? "nothing matches the request");
@@ -74,19 +85,43 @@ export function resolve(catalog: Catalog, request: SubscribeRequest): Selection 
   return selection;
 }
 
-/** The venues that were named, or undefined for all. */
-function readVenues(catalog: Catalog, exchanges: readonly string[]): Instrument[] | undefined {
+function readIndicators(bars: Pick<BarFrames, "resolveIndicators">, request: SubscribeRequest): readonly number[] {
+  const resolved = bars.resolveIndicators(request.indicators);
+  if ("error" in resolved) throw new RequestError("unknown_indicator", resolved.error);
+  const standard = bars.resolveIndicators(undefined);
+  const others = "ids" in standard && resolved.ids.some((id) => !standard.ids.includes(id));
+  if (others && request.symbols.includes("*")) {
+    const names = "indicators: beside the default ones they are computed for named symbols only";
+    throw new RequestError("bad_request", names);
+  }
+  return resolved.ids;
+}
+
+/** The venues that were named, or undefined for all. Unknown ones are unavailable where others are known. */
+function readVenues(
+  selection: Selection,
+  catalog: Catalog,
+  { exchanges, symbols }: SubscribeRequest,
+): Instrument[] | undefined {
   if (exchanges.includes("*")) return undefined;
-  return exchanges.map((exchange) => {
+  const venues: Instrument[] = [];
+  for (const exchange of exchanges) {
     const venue = catalog.venue(exchange);
-    if (venue !== undefined) return venue;
-    const known = [...catalog.venues].map(({ exchange: name }) => name);
-    const near = nearest(exchange, known);
-    throw new RequestError(
-      "unknown_exchange",
-      `unknown exchange "${exchange}": ${near === undefined ? `one of ${known.join(", ")}` : `did you mean "${near}"?`}`,
-    );
-  });
+    if (venue !== undefined) {
+      venues.push(venue);
+      continue;
+    }
+    const message = unknownExchange(catalog, exchange);
+    for (const symbol of symbols) selection.unavailable.push({ exchange, symbol, code: "unknown_exchange", message });
+  }
+  return venues;
+}
+
+export function unknownExchange(catalog: Catalog, exchange: string): string {
+  const known = [...catalog.venues].map(({ exchange: name }) => name);
+  const near = nearest(exchange, known);
+  const hint = near === undefined ? `one of ${known.join(", ")}` : `did you mean "${near}"?`;
+  return `unknown exchange "${exchange}": ${hint}`;
 }
 
 function slotsFor(request: SubscribeRequest, channel: Channel): number[] {
@@ -97,11 +132,10 @@ function slotsFor(request: SubscribeRequest, channel: Channel): number[] {
 function addWildcards(selection: Selection, request: SubscribeRequest, venues: Instrument[] | undefined): void {
   const marketTypes = request.marketTypes.length === 0 ? undefined : new Set(request.marketTypes);
   for (const channel of request.channels) {
-    for (const slot of slotsFor(request, channel)) {
-      for (const venue of venues ?? [undefined]) {
-        const variant = variantFor(request, channel);
-        selection.wildcards.push({ channel, slot, variant, venue: venue?.id ?? 0, marketTypes });
-      }
+    const slots = slotsFor(request, channel);
+    const variant = variantFor(request, channel);
+    for (const venue of venues ?? [undefined]) {
+      selection.wildcards.push({ channel, slots, variant, venue: venue?.id ?? 0, marketTypes });
     }
   }
 }
@@ -113,18 +147,21 @@ function addNamed(
   venues: Instrument[] | undefined,
   symbol: string,
 ): void {
-  const matching = catalog
-    .withSymbol(symbol)
-    .filter(({ marketType }) => request.marketTypes.length === 0 || request.marketTypes.includes(marketType));
-  if (venues === undefined) {
-    if (matching.length === 0) selection.unavailable.push(unknownSymbol(catalog, "*", symbol));
-    for (const instrument of matching) addInstrument(selection, request, instrument);
-    return;
+  const matching = catalog.withSymbol(symbol);
+  if (venues === undefined && matching.length === 0) selection.unavailable.push(unknownSymbol(catalog, "*", symbol));
+  const named = venues === undefined ? matching : matching.filter(({ venue }) => venues.some(({ id }) => id === venue));
+  for (const venue of venues ?? []) {
+    if (named.some((instrument) => instrument.venue === venue.id)) continue;
+    selection.unavailable.push(unknownSymbol(catalog, venue.exchange, symbol));
   }
-  for (const venue of venues) {
-    const instrument = matching.find((candidate) => candidate.venue === venue.id);
-    if (instrument === undefined) selection.unavailable.push(unknownSymbol(catalog, venue.exchange, symbol));
-    else addInstrument(selection, request, instrument);
+  for (const instrument of named) {
+    const { exchange, marketType } = instrument;
+    if (request.marketTypes.length === 0 || request.marketTypes.includes(marketType)) {
+      addInstrument(selection, request, instrument);
+      continue;
+    }
+    const message = `${instrument.symbol} at ${exchange} is ${marketType}, which market_types leaves out`;
+    selection.unavailable.push({ exchange, symbol, code: "not_available", message });
   }
 }
 
@@ -150,7 +187,12 @@ function unknownSymbol(catalog: Catalog, exchange: string, symbol: string): Unav
     const names = loading.map((venue) => venue.exchange).join(", ");
     return { exchange, symbol, code: "not_available", message: `the instruments of ${names} are not loaded yet` };
   }
-  const suggestion = catalog.suggest(symbol);
+  const elsewhere = catalog.withSymbol(symbol).map((instrument) => instrument.exchange);
+  if (elsewhere.length > 0) {
+    const message = `${exchange} has no "${symbol}"; ${elsewhere.join(" and ")} has`;
+    return { exchange, symbol, code: "unknown_symbol", message };
+  }
+  const suggestion = suggestSymbol(catalog, symbol);
   const hint = suggestion === undefined ? "" : `: did you mean "${suggestion}"?`;
   return { exchange, symbol, code: "unknown_symbol", message: `unknown symbol "${symbol}"${hint}` };
 }

@@ -3,6 +3,8 @@ import type { Demand } from "../engine/demand.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Catalog } from "../market/instrument.ts";
 import type { Clock } from "../std/clock.ts";
+import type { Backlog } from "./backlog.ts";
+import type { Coverage } from "./coverage.ts";
 import type { Publisher } from "./publisher.ts";
 
 /** Limits on everything a stranger can send; each has a counter and an error. */
@@ -45,6 +47,8 @@ export interface Services {
   catalog: Catalog;
   demand: Demand;
   publisher: Publisher;
+  coverage: Coverage;
+  backlog: Backlog;
   clock: Clock;
   log: Logger;
   limits: ServerLimits;

@@ -1,4 +1,3 @@
-import { H_POSITION, H_SEQ } from "./frame.ts";
 import { Ring } from "./ring.ts";
 
 /** A slow stream's frames must outlive a storm of the fast ones: they get this share of the memory to themselves. */
@@ -14,6 +13,8 @@ export class FrameLog {
   /** A random whole number of at most 53 bits, new at every start. */
   readonly epoch: number;
   readonly #position = new Float64Array(1);
+  /** The position of the frame to be committed next, in [0]; the header takes it from here. */
+  readonly next = Float64Array.of(1);
 
   constructor(budget: number, epoch: number) {
     this.ticks = new Ring(budget * (1 - SLOW_SHARE));
@@ -26,10 +27,11 @@ export class FrameLog {
     return this.#position[0];
   }
 
-  /** Commits what was claimed in `ring`, under the next position, which the header's numbers hold already. */
-  commit(ring: Ring, length: number, stream: number, header: Float64Array): void {
-    ring.commit(length, stream, header, H_SEQ, H_POSITION);
-    this.#position[0] = header[H_POSITION];
+  /** Commits what was claimed in `ring`, under the next position and the sequence `sequences[stream]`. */
+  commit(ring: Ring, length: number, stream: number, sequences: Float64Array): void {
+    ring.commit(length, stream, sequences, stream, this.next, 0);
+    this.#position[0] = this.next[0];
+    this.next[0] += 1;
   }
 }
 

@@ -42,7 +42,7 @@ export const FLAG_CORRECTION = 8;
 export const FLAG_BACKFILLED = 16;
 export const FLAG_INEXACT = 32;
 
-/** Header numbers that exceed a small integer, by index into the Float64Array that `writeHeader` takes. */
+/** Header numbers that exceed a small integer, by index into a FrameHeader's words. */
 export const H_EPOCH = 0;
 export const H_POSITION = 1;
 export const H_SEQ = 2;
@@ -50,7 +50,7 @@ export const H_FROM_SEQ = 3;
 export const H_TS_EXCHANGE = 4;
 export const H_TS_RECEIVE = 5;
 export const H_TS_PUBLISH = 6;
-export const HEADER_NUMBERS = 8;
+const HEADER_WORDS = 7;
 
 /** Fields of a bar in the array that `writeBar` takes. */
 export const BAR_VALUES = 12;
@@ -64,37 +64,81 @@ function putInteger(i32: Int32Array, word: number, numbers: Float64Array, index:
   i32[word + 1] = Math.floor(value * HIGH_WORD);
 }
 
+/**
+ * The 64-bit numbers of a frame's header, kept as they lie in a frame, so that those that stay the same from frame to
+ * frame (epoch, times) cost a copy and no conversion. As doubles the bits of a negative time alone are a NaN's, and
+ * from one typed array to another even those are copied as they are (wire.test.ts has some).
+ */
+export class FrameHeader {
+  readonly words = new Float64Array(HEADER_WORDS);
+  readonly #i32 = new Int32Array(this.words.buffer);
+
+  /** Sets the number `index` to the whole number `values[at]`, which is below 2^53. */
+  set(index: number, values: Float64Array, at: number): void {
+    putInteger(this.#i32, 2 * index, values, at);
+  }
+}
+
 /** Patches the header into a frame whose payload is written already. */
 export function writeHeader(
   memory: Memory,
   at: number,
-  numbers: Float64Array,
+  header: Float64Array,
   stream: number,
   instrument: number,
   flags: number,
 ): void {
-  const i32 = memory.i32;
-  const word = at >> 2;
-  i32[word + (T.FRAME_STREAM >> 2)] = stream;
-  i32[word + (T.FRAME_INSTRUMENT >> 2)] = instrument;
-  i32[word + (T.FRAME_FLAGS >> 2)] = flags;
-  putInteger(i32, word + (T.FRAME_EPOCH >> 2), numbers, H_EPOCH);
-  putInteger(i32, word + (T.FRAME_POSITION >> 2), numbers, H_POSITION);
-  putInteger(i32, word + (T.FRAME_SEQ >> 2), numbers, H_SEQ);
-  putInteger(i32, word + (T.FRAME_FROM_SEQ >> 2), numbers, H_FROM_SEQ);
-  putInteger(i32, word + (T.FRAME_TS_EXCHANGE >> 2), numbers, H_TS_EXCHANGE);
-  putInteger(i32, word + (T.FRAME_TS_RECEIVE >> 2), numbers, H_TS_RECEIVE);
-  putInteger(i32, word + (T.FRAME_TS_PUBLISH >> 2), numbers, H_TS_PUBLISH);
+  const { i32, f64 } = memory;
+  i32[(at + T.FRAME_STREAM) >> 2] = stream;
+  i32[(at + T.FRAME_INSTRUMENT) >> 2] = instrument;
+  i32[(at + T.FRAME_FLAGS) >> 2] = flags;
+  f64[(at + T.FRAME_EPOCH) >> 3] = header[H_EPOCH];
+  f64[(at + T.FRAME_POSITION) >> 3] = header[H_POSITION];
+  f64[(at + T.FRAME_SEQ) >> 3] = header[H_SEQ];
+  f64[(at + T.FRAME_FROM_SEQ) >> 3] = header[H_FROM_SEQ];
+  f64[(at + T.FRAME_TS_EXCHANGE) >> 3] = header[H_TS_EXCHANGE];
+  f64[(at + T.FRAME_TS_RECEIVE) >> 3] = header[H_TS_RECEIVE];
+  f64[(at + T.FRAME_TS_PUBLISH) >> 3] = header[H_TS_PUBLISH];
 }
 
-/** PRICE and SIZE of the slot; the id's bytes are copied as the venue wrote them. */
+/**
+ * The same for a ring frame, from where its numbers are kept: `sequences[stream]`, `position[0]`, `times[exchangeAt]`.
+ * Numbers that were just counted go straight to their place: put into the header's words as halves and read back as
+ * whole ones, each would stall until its store has left the processor's buffer.
+ */
+export function writeRingHeader(
+  memory: Memory,
+  at: number,
+  header: Float64Array,
+  stream: number,
+  instrument: number,
+  flags: number,
+  sequences: Float64Array,
+  position: Float64Array,
+  times: Float64Array,
+  exchangeAt: number,
+): void {
+  const { i32, f64 } = memory;
+  i32[(at + T.FRAME_STREAM) >> 2] = stream;
+  i32[(at + T.FRAME_INSTRUMENT) >> 2] = instrument;
+  i32[(at + T.FRAME_FLAGS) >> 2] = flags;
+  f64[(at + T.FRAME_EPOCH) >> 3] = header[H_EPOCH];
+  f64[(at + T.FRAME_TS_RECEIVE) >> 3] = header[H_TS_RECEIVE];
+  f64[(at + T.FRAME_TS_PUBLISH) >> 3] = header[H_TS_PUBLISH];
+  putInteger(i32, (at + T.FRAME_POSITION) >> 2, position, 0);
+  putInteger(i32, (at + T.FRAME_SEQ) >> 2, sequences, stream);
+  putInteger(i32, (at + T.FRAME_FROM_SEQ) >> 2, sequences, stream);
+  putInteger(i32, (at + T.FRAME_TS_EXCHANGE) >> 2, times, exchangeAt);
+}
+
+/** PRICE and SIZE of the slot; the id's bytes are copied as the venue wrote them, four at a time. */
 export function writeTrade(
   memory: Memory,
   at: number,
   numbers: Float64Array,
   side: number,
   flags: number,
-  id: Uint8Array,
+  idWords: Int32Array,
   idLength: number,
 ): number {
   assert(idLength <= MAX_TRADE_ID_BYTES, "a trade's id is at most 40 bytes");
@@ -107,10 +151,12 @@ export function writeTrade(
   const data = at + T.TRADE_TRADE_ID_DATA;
   i32[(data - 4) >> 2] = idLength;
   const end = (T.TRADE_TRADE_ID_DATA + idLength + 1 + 7) & ~7;
-  // What lies past the template is an older frame's: clear it up to the terminator and the padding behind it.
-  i32[data >> 2] = 0;
-  for (let word = (at + T.TRADE_BYTES) >> 3; word < (at + end) >> 3; word += 1) f64[word] = 0;
-  for (let index = 0; index < idLength; index += 1) u8[data + index] = id[index];
+  // Whole words, then the rest of the last one, whose other bytes are the terminator and the padding.
+  const full = idLength >> 2;
+  let word = data >> 2;
+  for (let index = 0; index < full; index += 1) i32[word++] = idWords[index];
+  i32[word++] = idWords[full] & ((1 << ((idLength & 3) << 3)) - 1);
+  if (word << 2 < at + end) i32[word] = 0;
   return end;
 }
 
@@ -272,7 +318,10 @@ export function appendIndicator(
   const element = data + 16 * count;
   memory.i32[element >> 2] = indicator | (lane << 16) | (ready << 24);
   memory.i32[(element >> 2) + 1] = 0;
-  memory.f64[(element >> 3) + 1] = values[index];
+  // Arithmetic makes NaNs of either sign, and 0 / 0 another one before V8 has compiled it than after: all become one,
+  // so that the same input gives the same bytes.
+  const value = values[index];
+  memory.f64[(element >> 3) + 1] = Number.isNaN(value) ? Number.NaN : value;
   memory.i32[(data - 4) >> 2] = count + 1;
   return element + 16 - at;
 }

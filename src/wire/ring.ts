@@ -98,16 +98,23 @@ export class Ring {
     this.#ends[0] = tail;
   }
 
-  /** Makes the claimed frame a record: `numbers[sequenceIndex]` and `numbers[positionIndex]` are its numbers. */
-  commit(length: number, stream: number, numbers: Float64Array, sequenceIndex: number, positionIndex: number): void {
+  /** Makes the claimed frame a record, with `sequences[sequenceAt]` and `positions[positionAt]` as its numbers. */
+  commit(
+    length: number,
+    stream: number,
+    sequences: Float64Array,
+    sequenceAt: number,
+    positions: Float64Array,
+    positionAt: number,
+  ): void {
     assert(length > 0 && length <= this.#claimed && (length & 7) === 0, "a commit fits its claim");
     const head = this.#ends[1];
     const index = head & this.#mask;
     this.#places[index] = this.#writeAt;
     this.#lengths[index] = length;
     this.#streams[index] = stream;
-    this.#sequences[index] = numbers[sequenceIndex];
-    this.#positions[index] = numbers[positionIndex];
+    this.#sequences[index] = sequences[sequenceAt];
+    this.#positions[index] = positions[positionAt];
     this.#writeAt += length;
     this.#claimed = 0;
     this.#ends[1] = head + 1;
