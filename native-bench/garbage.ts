@@ -1,5 +1,5 @@
 import { PerformanceObserver } from "node:perf_hooks";
-import { setFlagsFromString } from "node:v8";
+import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 setFlagsFromString("--expose-gc");
@@ -13,7 +13,7 @@ export interface Garbage {
 
 /**
  * What `pass` allocates: heap growth while nothing is collected, and the collections that it caused. `between` runs
- * after each pass and its own allocations are not counted.
+ * before each pass; it must not allocate either.
  */
 export async function garbageOf(ticks: number, perPass: number, pass: () => void, between: () => void): Promise<Garbage> {
   let collections = 0;
@@ -25,14 +25,18 @@ export async function garbageOf(ticks: number, perPass: number, pass: () => void
   observer.observe({ entryTypes: ["gc"] });
   let bytes = 0;
   let done = 0;
+  // Many runs between two looks, because looking at the heap allocates too.
+  const runs = 64;
   while (done < ticks) {
-    const before = process.memoryUsage().heapUsed;
-    pass();
-    const grown = process.memoryUsage().heapUsed - before;
-    // A collection inside the pass makes the difference meaningless; it is counted, which is worse.
+    const before = getHeapStatistics().used_heap_size;
+    for (let run = 0; run < runs; run += 1) {
+      between();
+      pass();
+    }
+    const grown = getHeapStatistics().used_heap_size - before;
+    // A collection in between makes the difference meaningless; it is counted, which is worse.
     if (grown > 0) bytes += grown;
-    done += perPass;
-    between();
+    done += runs * perPass;
   }
   await turn();
   observer.disconnect();

@@ -13,6 +13,10 @@ import { timeframeIndex } from "../src/market/timeframe.ts";
 import type { Clock } from "../src/std/clock.ts";
 import { FrameLog } from "../src/wire/frame-log.ts";
 import type { Workload } from "./workload.ts";
+import { advance } from "./workload.ts";
+
+/** Messages of one run: some 100 KB, what a socket hands over in a few reads. */
+const CHUNK = 512;
 
 const RULES: VenueRules = { integrity: "range", contiguousTradeIds: true, ownQuotes: true, quotesShareBookSequence: true };
 const NO_CONTROL: FeedControl = { subscribe() {}, unsubscribe() {}, resyncBook() {}, fetchHistory() {} };
@@ -38,7 +42,7 @@ export class Pipeline {
   readonly #instruments: Int32Array;
   readonly #sides: Uint8Array;
   readonly #numbers: Float64Array;
-  readonly #ids: Uint8Array;
+  readonly #ids: Int32Array;
   readonly #passTrades: Float64Array;
   #expected = 0;
 
@@ -78,7 +82,7 @@ export class Pipeline {
     this.#instruments = new Int32Array(count);
     this.#sides = new Uint8Array(count);
     this.#numbers = new Float64Array(count * 4);
-    this.#ids = new Uint8Array(count * 16);
+    this.#ids = new Int32Array(count * 4);
     this.#passTrades = new Float64Array(count);
     this.#load(symbols);
   }
@@ -89,42 +93,67 @@ export class Pipeline {
       this.#instruments[index] = symbols.instrument(message.symbol);
       this.#sides[index] = data.m ? 2 : 1;
       this.#numbers.set([Number(data.p), Number(data.q), data.T * 1000, data.t], index * 4);
-      this.#ids.set(Buffer.from(String(data.t)), index * 16);
+      Buffer.from(this.#ids.buffer).write(String(data.t), index * 16);
       this.#passTrades[index] = this.workload.tradesOf.get(message.symbol) as number;
     });
   }
 
-  /** One pass from the venue's bytes. */
-  parsed(): void {
-    const { messages } = this.workload;
-    for (let index = 0; index < messages.length; index += 1) this.parser.parse((messages[index] as { bytes: Buffer }).bytes);
-    this.#expected += messages.length;
+  /** The messages that the next run takes: some hundred, then the next some hundred, round and round. */
+  #from = 0;
+  #to = 0;
+
+  /** Goes to the next messages and moves them on by one pass, which also brings their bytes into the cache, as reading
+   * them from a socket does. */
+  next(): void {
+    const { length } = this.workload.messages;
+    this.#from = this.#to === length ? 0 : this.#to;
+    this.#to = Math.min(this.#from + CHUNK, length);
+    advance(this.workload, this.#from, this.#to);
+    const numbers = this.#numbers;
+    for (let index = this.#from; index < this.#to; index += 1) {
+      numbers[4 * index + 2] = (numbers[4 * index + 2] as number) + this.workload.spanMs * 1000;
+      numbers[4 * index + 3] = (numbers[4 * index + 3] as number) + (this.#passTrades[index] as number);
+    }
+    this.#expected += this.#to - this.#from;
   }
 
-  /** One pass from numbers, as a feed would leave them in the slot. */
+  /** Trades in one run, on average. */
+  get runTrades(): number {
+    const { length } = this.workload.messages;
+    return length / Math.ceil(length / CHUNK);
+  }
+
+  /** Runs until the ring has come round once: only then does no frame touch memory for the first time. */
+  warmUp(run: () => void): void {
+    const { ticks } = this.engine.frames.log;
+    while (ticks.tail === 0) {
+      this.next();
+      run();
+    }
+  }
+
+  /** One run from the venue's bytes. */
+  parsed(): void {
+    const { messages } = this.workload;
+    for (let index = this.#from; index < this.#to; index += 1) {
+      this.parser.parse((messages[index] as { bytes: Buffer }).bytes);
+    }
+  }
+
+  /** One run from numbers, as a feed would leave them in the slot. */
   unparsed(): void {
     const { engine } = this;
-    const { numbers, tradeId } = engine.slot;
+    const { numbers, tradeIdWords } = engine.slot;
     const source = this.#numbers;
-    for (let index = 0; index < this.#instruments.length; index += 1) {
+    for (let index = this.#from; index < this.#to; index += 1) {
       numbers[PRICE] = source[4 * index] as number;
       numbers[SIZE] = source[4 * index + 1] as number;
       numbers[TS_EXCHANGE] = source[4 * index + 2] as number;
       numbers[TRADE_NUMBER] = source[4 * index + 3] as number;
-      for (let digit = 0; digit < 10; digit += 1) tradeId[digit] = this.#ids[16 * index + digit] as number;
+      for (let word = 0; word < 3; word += 1) tradeIdWords[word] = this.#ids[4 * index + word] as number;
       engine.slot.tradeIdLength = 10;
       engine.begin(this.#venue);
       engine.trade(this.#instruments[index] as number, this.#sides[index] as number, 0);
-    }
-    this.#expected += this.#instruments.length;
-  }
-
-  /** Moves the numbers on by one pass, as `advance` does the messages. */
-  advanceNumbers(): void {
-    const numbers = this.#numbers;
-    for (let index = 0; index < this.#instruments.length; index += 1) {
-      numbers[4 * index + 2] = (numbers[4 * index + 2] as number) + this.workload.spanMs * 1000;
-      numbers[4 * index + 3] = (numbers[4 * index + 3] as number) + (this.#passTrades[index] as number);
     }
   }
 

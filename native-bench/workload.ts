@@ -101,9 +101,10 @@ function zipf(count: number, random: Random): () => number {
   };
 }
 
-/** Moves every message on by one pass: ids follow without a hole, times by the workload's span. Digits in place. */
-export function advance(workload: Workload): void {
-  for (const message of workload.messages) {
+/** Moves messages on by one pass: ids follow without a hole, times by the workload's span. Digits in place. */
+export function advance(workload: Workload, from: number, to: number): void {
+  for (let index = from; index < to; index += 1) {
+    const message = workload.messages[index] as TradeMessage;
     addDigits(message.bytes, message.idEnd, workload.tradesOf.get(message.symbol) as number);
     addDigits(message.bytes, message.eventTimeEnd, workload.spanMs);
     addDigits(message.bytes, message.tradeTimeEnd, workload.spanMs);

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { ConfigError, helpText, readConfig } from "./config.ts";
 import { Gateway } from "./main.ts";
-import { nearest } from "./std/nearest.ts";
 import { createLogger } from "./std/log.ts";
+import { nearest } from "./std/nearest.ts";
 
 const COMMANDS = ["serve"] as const;
 const EXIT_USAGE = 2;

@@ -1,8 +1,8 @@
 import { parseArgs } from "node:util";
-import { nearest } from "./std/nearest.ts";
-import { isLoopback } from "./server/access.ts";
-import { TIMEFRAMES, timeframeIndex } from "./market/timeframe.ts";
 import { FEED_NAMES, isSimulated } from "./feeds/index.ts";
+import { TIMEFRAMES, timeframeIndex } from "./market/timeframe.ts";
+import { isLoopback } from "./server/access.ts";
+import { nearest } from "./std/nearest.ts";
 
 /** What a user got wrong: one clear line, exit code 2. */
 export class ConfigError extends Error {
@@ -20,30 +20,115 @@ interface Option {
 /** Every setting: a flag, an environment variable, a default. The flag wins. */
 const OPTIONS = {
   port: { env: "PORT", value: "N", fallback: "8080", help: "port to listen on; 0 takes a free one" },
-  host: { env: "HOST", value: "ADDRESS", fallback: "127.0.0.1", help: "address to listen on; other than loopback needs --insecure" },
-  feeds: { env: "TICKWIRE_FEEDS", value: "LIST", fallback: "simulated", help: "sources: simulated (sim-a, sim-b), binance, coinbase, recording" },
-  symbols: { env: "TICKWIRE_SYMBOLS", value: "LIST", fallback: "", help: "instruments kept subscribed, e.g. BTC/USDT,ETH/USDT; * is every one" },
+  host: {
+    env: "HOST",
+    value: "ADDRESS",
+    fallback: "127.0.0.1",
+    help: "address to listen on; other than loopback needs --insecure",
+  },
+  feeds: {
+    env: "TICKWIRE_FEEDS",
+    value: "LIST",
+    fallback: "simulated",
+    help: "sources: simulated (sim-a, sim-b), binance, coinbase, recording",
+  },
+  symbols: {
+    env: "TICKWIRE_SYMBOLS",
+    value: "LIST",
+    fallback: "",
+    help: "instruments kept subscribed, e.g. BTC/USDT,ETH/USDT; * is every one",
+  },
   seed: { env: "TICKWIRE_SEED", value: "N", fallback: "1", help: "seed of the simulated market" },
-  recording: { env: "TICKWIRE_RECORDING", value: "FILES", fallback: "", help: "capture files that the recording feed plays, in order" },
-  "recording-venue": { env: "TICKWIRE_RECORDING_VENUE", value: "NAME", fallback: "binance", help: "whose frames they are: binance or coinbase" },
+  recording: {
+    env: "TICKWIRE_RECORDING",
+    value: "FILES",
+    fallback: "",
+    help: "capture files that the recording feed plays, in order",
+  },
+  "recording-venue": {
+    env: "TICKWIRE_RECORDING_VENUE",
+    value: "NAME",
+    fallback: "binance",
+    help: "whose frames they are: binance or coinbase",
+  },
   speed: { env: "TICKWIRE_SPEED", value: "X", fallback: "1", help: "how fast it plays them: 1, 10, 0.5, max" },
   repeat: { env: "TICKWIRE_REPEAT", value: "N", fallback: "1", help: "how many times" },
   require: { env: "TICKWIRE_REQUIRE", value: "LIST", fallback: "", help: "venues without which /ready fails" },
-  origins: { env: "TICKWIRE_ORIGINS", value: "LIST", fallback: "", help: "web origins that may connect, beside localhost" },
-  "ring-memory": { env: "TICKWIRE_RING_MEMORY", value: "MIB", fallback: "256", help: "memory for the window of frames, MiB" },
-  "max-memory": { env: "TICKWIRE_MAX_MEMORY", value: "MIB", fallback: "512", help: "all clients' queues together, MiB; the slowest go first" },
-  "max-queue": { env: "TICKWIRE_MAX_QUEUE", value: "KIB", fallback: "4096", help: "one client's queue, KiB; over it the client is closed with 4008" },
+  origins: {
+    env: "TICKWIRE_ORIGINS",
+    value: "LIST",
+    fallback: "",
+    help: "web origins that may connect, beside localhost",
+  },
+  "ring-memory": {
+    env: "TICKWIRE_RING_MEMORY",
+    value: "MIB",
+    fallback: "256",
+    help: "memory for the window of frames, MiB",
+  },
+  "max-memory": {
+    env: "TICKWIRE_MAX_MEMORY",
+    value: "MIB",
+    fallback: "512",
+    help: "all clients' queues together, MiB; the slowest go first",
+  },
+  "max-queue": {
+    env: "TICKWIRE_MAX_QUEUE",
+    value: "KIB",
+    fallback: "4096",
+    help: "one client's queue, KiB; over it the client is closed with 4008",
+  },
   "max-connections": { env: "TICKWIRE_MAX_CONNECTIONS", value: "N", fallback: "10000", help: "connections in all" },
-  "max-per-address": { env: "TICKWIRE_MAX_PER_ADDRESS", value: "N", fallback: "10000", help: "connections from one address" },
-  timeframes: { env: "TICKWIRE_TIMEFRAMES", value: "LIST", fallback: "1s,1m,5m,15m,1h", help: "bars that are always computed" },
+  "max-per-address": {
+    env: "TICKWIRE_MAX_PER_ADDRESS",
+    value: "N",
+    fallback: "10000",
+    help: "connections from one address",
+  },
+  timeframes: {
+    env: "TICKWIRE_TIMEFRAMES",
+    value: "LIST",
+    fallback: "1s,1m,5m,15m,1h",
+    help: "bars that are always computed",
+  },
   "history-bars": { env: "TICKWIRE_HISTORY_BARS", value: "N", fallback: "500", help: "bars kept per series" },
-  "late-ms": { env: "TICKWIRE_LATE_MS", value: "MS", fallback: "250", help: "how long a bar waits for late trades, 0 to 1000" },
-  "grace-ms": { env: "TICKWIRE_GRACE_MS", value: "MS", fallback: "30000", help: "how long a venue subscription outlives its last client" },
-  "log-level": { env: "TICKWIRE_LOG_LEVEL", value: "LEVEL", fallback: "info", help: "fatal, error, warn, info, debug or silent" },
+  "late-ms": {
+    env: "TICKWIRE_LATE_MS",
+    value: "MS",
+    fallback: "250",
+    help: "how long a bar waits for late trades, 0 to 1000",
+  },
+  "grace-ms": {
+    env: "TICKWIRE_GRACE_MS",
+    value: "MS",
+    fallback: "30000",
+    help: "how long a venue subscription outlives its last client",
+  },
+  "quiet-ms": {
+    env: "TICKWIRE_QUIET_MS",
+    value: "MS",
+    fallback: "2000",
+    help: "no stream is called quiet before so long a silence",
+  },
+  "stale-ms": {
+    env: "TICKWIRE_STALE_MS",
+    value: "MS",
+    fallback: "10000",
+    help: "no stream is called stale before so long a silence",
+  },
+  "log-level": {
+    env: "TICKWIRE_LOG_LEVEL",
+    value: "LEVEL",
+    fallback: "info",
+    help: "fatal, error, warn, info, debug or silent",
+  },
 } as const satisfies Record<string, Option>;
 
 const SWITCHES = {
-  insecure: { env: "TICKWIRE_INSECURE", help: "allow a host other than loopback although clients are not authenticated" },
+  insecure: {
+    env: "TICKWIRE_INSECURE",
+    help: "allow a host other than loopback although clients are not authenticated",
+  },
 } as const;
 
 export interface Config {
@@ -68,6 +153,8 @@ export interface Config {
   readonly historyBars: number;
   readonly lateMicros: number;
   readonly graceMs: number;
+  readonly quietMicros: number;
+  readonly staleMicros: number;
   readonly logLevel: string;
 }
 
@@ -76,13 +163,16 @@ type Name = keyof typeof OPTIONS;
 /** Reads flags and environment into one frozen Config; throws a ConfigError. */
 export function readConfig(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Config {
   const given = readFlags(args);
-  const text = (name: Name): string => given.values[name] ?? env[OPTIONS[name].env] ?? OPTIONS[name].fallback;
+  // A variable that is set to nothing is as good as not set: that is how containers leave one out.
+  const text = (name: Name): string => given.values[name] ?? (env[OPTIONS[name].env] || OPTIONS[name].fallback);
   const list = (name: Name): string[] => splitList(text(name));
   const number = (name: Name, low: number, high: number): number => readNumber(name, text(name), low, high);
   const host = text("host");
   const insecure = given.insecure || ["1", "true", "yes"].includes((env[SWITCHES.insecure.env] ?? "").toLowerCase());
   if (!isLoopback(host) && !insecure) {
-    throw new ConfigError(`--host ${host} is not loopback and clients are not authenticated: add --insecure to allow it`);
+    throw new ConfigError(
+      `--host ${host} is not loopback and clients are not authenticated: add --insecure to allow it`,
+    );
   }
   const feeds = readFeeds(list("feeds"));
   const mode = feeds.includes("recording") ? "replay" : isSimulated(feeds[0] as string) ? "simulated" : "live";
@@ -104,11 +194,17 @@ export function readConfig(args: readonly string[], env: Readonly<Record<string,
       repeat: number("repeat", 1, 1e6),
     },
     urls: {
-      binance: { ws: readUrl(env, "BINANCE_WS_URL", ["ws:", "wss:"]), rest: readUrl(env, "BINANCE_REST_URL", ["http:", "https:"]) },
-      coinbase: { ws: readUrl(env, "COINBASE_WS_URL", ["ws:", "wss:"]), rest: readUrl(env, "COINBASE_REST_URL", ["http:", "https:"]) },
+      binance: {
+        ws: readUrl(env, "BINANCE_WS_URL", ["ws:", "wss:"]),
+        rest: readUrl(env, "BINANCE_REST_URL", ["http:", "https:"]),
+      },
+      coinbase: {
+        ws: readUrl(env, "COINBASE_WS_URL", ["ws:", "wss:"]),
+        rest: readUrl(env, "COINBASE_REST_URL", ["http:", "https:"]),
+      },
     },
     require: readRequired(list("require"), feeds),
-    origins: list("origins"),
+    origins: list("origins").map(readOrigin),
     anyHost: !isLoopback(host),
     ringBytes: number("ring-memory", 4, 65536) * 2 ** 20,
     allQueuesBytes: number("max-memory", 1, 65536) * 2 ** 20,
@@ -119,6 +215,8 @@ export function readConfig(args: readonly string[], env: Readonly<Record<string,
     historyBars: number("history-bars", 50, 100_000),
     lateMicros: number("late-ms", 0, 1000) * 1000,
     graceMs: number("grace-ms", 0, 86_400_000),
+    quietMicros: number("quiet-ms", 1, 3_600_000) * 1000,
+    staleMicros: number("stale-ms", 1, 3_600_000) * 1000,
     logLevel: oneOf("log-level", text("log-level"), ["fatal", "error", "warn", "info", "debug", "silent"]),
   });
 }
@@ -127,10 +225,14 @@ function readFlags(args: readonly string[]): { values: Partial<Record<Name, stri
   const options: Record<string, { type: "string" | "boolean" }> = {};
   for (const name of Object.keys(OPTIONS)) options[name] = { type: "string" };
   for (const name of Object.keys(SWITCHES)) options[name] = { type: "boolean" };
-  const unknown = args.find((arg) => arg.startsWith("-") && !Object.hasOwn(options, arg.replace(/^--?/, "").split("=")[0] as string));
+  const unknown = args.find(
+    (arg) => arg.startsWith("-") && !Object.hasOwn(options, arg.replace(/^--?/, "").split("=")[0] as string),
+  );
   if (unknown !== undefined) {
     const near = nearest(unknown.replace(/^--?/, "").split("=")[0] as string, Object.keys(options));
-    throw new ConfigError(`unknown flag ${unknown}${near === undefined ? "; see --help" : `: did you mean --${near}?`}`);
+    throw new ConfigError(
+      `unknown flag ${unknown}${near === undefined ? "; see --help" : `: did you mean --${near}?`}`,
+    );
   }
   try {
     const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
@@ -143,24 +245,27 @@ function readFlags(args: readonly string[]): { values: Partial<Record<Name, stri
 }
 
 function splitList(text: string): string[] {
-  return text.split(",").map((item) => item.trim()).filter((item) => item !== "");
+  return text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
 }
 
-function readReal(name: string, text: string, low: number, high: number): number {
+function readReal(name: Name, text: string, low: number, high: number): number {
   const value = Number(text);
-  if (text.trim() !== "" && value >= low && value <= high) return value;
-  throw new ConfigError(`--${name} is a number from ${low} to ${high}, not "${text}"`);
+  if (/^-?\d+(\.\d+)?$/.test(text) && value >= low && value <= high) return value;
+  throw new ConfigError(`--${name} (${OPTIONS[name].env}) is a number from ${low} to ${high}, not "${text}"`);
 }
 
-function readNumber(name: string, text: string, low: number, high: number): number {
+function readNumber(name: Name, text: string, low: number, high: number): number {
   const value = readReal(name, text, low, high);
   if (Number.isInteger(value)) return value;
-  throw new ConfigError(`--${name} is a whole number, not "${text}"`);
+  throw new ConfigError(`--${name} (${OPTIONS[name].env}) is a whole number, not "${text}"`);
 }
 
-function oneOf(name: string, text: string, values: readonly string[]): string {
+function oneOf(name: Name, text: string, values: readonly string[]): string {
   if (values.includes(text)) return text;
-  throw new ConfigError(`--${name} is one of ${values.join(", ")}, not "${text}"`);
+  throw new ConfigError(`--${name} (${OPTIONS[name].env}) is one of ${values.join(", ")}, not "${text}"`);
 }
 
 function readFeeds(names: readonly string[]): string[] {
@@ -172,15 +277,26 @@ function readFeeds(names: readonly string[]): string[] {
     const hint = near === undefined ? `one of simulated, ${FEED_NAMES.join(", ")}` : `did you mean "${near}"?`;
     throw new ConfigError(`unknown feed "${name}": ${hint}`);
   }
-  const kinds = new Set(feeds.map((name) => (name === "recording" ? "recorded" : isSimulated(name) ? "simulated" : "live")));
+  const kinds = new Set(
+    feeds.map((name) => (name === "recording" ? "recorded" : isSimulated(name) ? "simulated" : "live")),
+  );
   if (kinds.size > 1) throw new ConfigError(`${[...kinds].join(" and ")} feeds do not mix in one server`);
   return feeds;
 }
 
 function readRequired(names: readonly string[], feeds: readonly string[]): string[] {
   const missing = names.find((name) => !feeds.includes(name));
-  if (missing !== undefined) throw new ConfigError(`--require ${missing}: it is not among the feeds ${feeds.join(", ")}`);
+  if (missing !== undefined)
+    throw new ConfigError(`--require ${missing}: it is not among the feeds ${feeds.join(", ")}`);
   return [...names];
+}
+
+function readOrigin(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url !== undefined && /^https?:$/.test(url.protocol) && url.origin === text.toLowerCase().replace(/\/$/, "")) {
+    return url.origin;
+  }
+  throw new ConfigError(`--origins: "${text}" is no origin such as https://desk.example or http://desk.example:8080`);
 }
 
 function readTimeframe(name: string): number {
@@ -189,7 +305,11 @@ function readTimeframe(name: string): number {
   throw new ConfigError(`--timeframes: "${name}" is none of ${TIMEFRAMES.join(", ")}`);
 }
 
-function readUrl(env: Readonly<Record<string, string | undefined>>, name: string, protocols: readonly string[]): string | undefined {
+function readUrl(
+  env: Readonly<Record<string, string | undefined>>,
+  name: string,
+  protocols: readonly string[],
+): string | undefined {
   const text = env[name];
   if (text === undefined || text === "") return undefined;
   const protocol = URL.canParse(text) ? new URL(text).protocol : "";
@@ -203,7 +323,9 @@ export function helpText(): string {
     const left = `  --${name} ${value ?? ""}`.padEnd(28);
     return `${left} ${help} [${env}${fallback === "" ? "" : `, ${fallback}`}]`;
   });
-  const switches = Object.entries(SWITCHES).map(([name, { env, help }]) => `${`  --${name}`.padEnd(28)} ${help} [${env}]`);
+  const switches = Object.entries(SWITCHES).map(
+    ([name, { env, help }]) => `${`  --${name}`.padEnd(28)} ${help} [${env}]`,
+  );
   return [
     "usage: tickwire serve [flags]",
     "",

@@ -61,6 +61,7 @@ export class Gateway {
         historyBars: config.historyBars,
         latenessMicros: config.lateMicros,
       },
+      freshness: { quietMicros: config.quietMicros, staleMicros: config.staleMicros },
     });
     this.#demand = new Demand({
       graceMs: config.graceMs,

@@ -6,11 +6,40 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import WebSocket from "ws";
+import { readCapture } from "../loadtest/venues/capture.ts";
 import { readConfig } from "../src/config.ts";
+import type { EngineOptions } from "../src/engine/engine.ts";
+import { Engine } from "../src/engine/engine.ts";
+import { BinanceParser } from "../src/feeds/binance-parse.ts";
+import { FeedCounters } from "../src/feeds/feed.ts";
+import { StartedStreams } from "../src/feeds/started-streams.ts";
+import { SymbolTable } from "../src/feeds/symbol-table.ts";
+import { IndicatorSet } from "../src/indicators/registry.ts";
 import { Gateway } from "../src/main.ts";
+import type { Channel } from "../src/market/channel.ts";
 import { channelOfSlot, slotIn } from "../src/market/channel.ts";
+import type { Instrument, InstrumentListing } from "../src/market/instrument.ts";
+import { Catalog, emptyListing } from "../src/market/instrument.ts";
+import type { Sink, VenueRules } from "../src/market/sink.ts";
+import {
+  ASK_PRICE,
+  ASK_SIZE,
+  BID_PRICE,
+  BID_SIZE,
+  FIRST_SEQUENCE,
+  LAST_SEQUENCE,
+  PRICE,
+  SIDE_BUY,
+  SIZE,
+  STATE_DOWN,
+  STATE_LIVE,
+  TRADE_NUMBER,
+  TS_EXCHANGE,
+} from "../src/market/sink.ts";
 import { TIMEFRAMES } from "../src/market/timeframe.ts";
+import { ManualClock } from "../src/std/clock.ts";
 import { MAX_FRAME_BYTES } from "../src/wire/frame.ts";
+import { FrameLog, LogCursor } from "../src/wire/frame-log.ts";
 import * as V from "../src/wire/generated/views.ts";
 import type { Memory } from "../src/wire/memory.ts";
 import { scratchMemory } from "../src/wire/memory.ts";
@@ -536,4 +565,224 @@ export function agrees(quote: Top, best: Top): boolean {
     quote.ask_price === best.ask_price &&
     quote.ask_size === best.ask_size
   );
+}
+
+export const START_MICROS = 1_700_000_000_000_000;
+
+export const BINANCE_RULES: VenueRules = {
+  integrity: "range",
+  contiguousTradeIds: true,
+  ownQuotes: true,
+  quotesShareBookSequence: true,
+};
+
+export const COINBASE_RULES: VenueRules = {
+  integrity: "guaranteed",
+  contiguousTradeIds: true,
+  ownQuotes: false,
+  quotesShareBookSequence: false,
+};
+
+export type Levels = readonly (readonly [price: number, size: number])[];
+
+/** An engine alone: a feed's calls go in, at times that the test sets, and the frames of its ring come out. */
+export class EngineBench {
+  readonly clock = new ManualClock(START_MICROS);
+  readonly log: FrameLog;
+  readonly engine: Engine;
+  readonly venue: number;
+  /** What was asked of the feed, in words. */
+  readonly asked: string[] = [];
+  readonly #decoder = new FrameDecoder();
+  readonly #cursor: LogCursor;
+  #tradeId = 0;
+
+  constructor(rules: VenueRules, options: Partial<EngineOptions> = {}, ringBytes = 16 * 2 ** 20) {
+    this.log = new FrameLog(ringBytes, 7);
+    this.#cursor = new LogCursor(this.log);
+    const catalog = new Catalog();
+    const indicators = new IndicatorSet();
+    this.engine = new Engine({ catalog, log: this.log, clock: this.clock, indicators, ...options });
+    const { asked } = this;
+    this.venue = this.engine.addVenue("venue", rules, {
+      subscribe: (_instrument, channel) => asked.push(`subscribe ${channel}`),
+      unsubscribe: (_instrument, channel) => asked.push(`unsubscribe ${channel}`),
+      resyncBook: () => asked.push("resync"),
+      fetchHistory: () => {},
+    }).instrument.id;
+  }
+
+  /** Lists instruments; opens all channels of the first, and has the connection live. */
+  start(symbols: readonly string[] = ["BTC/USDT"]): Instrument {
+    const listings = symbols.map((symbol): InstrumentListing => {
+      const channels: Channel[] = ["trades", "orderbook", "quotes", "ticker"];
+      return { ...emptyListing(), symbol, venueSymbol: symbol.replace("/", ""), sizeUnit: "base", channels };
+    });
+    this.engine.tick();
+    const ids = this.engine.instruments(this.venue, listings);
+    this.connect();
+    const instrument = this.engine.catalog.get(ids[0] as number) as Instrument;
+    for (const channel of ["trades", "orderbook", "quotes"] as const) this.engine.open(instrument, channel);
+    return instrument;
+  }
+
+  connect(): void {
+    this.engine.connection(this.venue, STATE_LIVE, "");
+  }
+
+  disconnect(): void {
+    this.engine.connection(this.venue, STATE_DOWN, "lost");
+  }
+
+  /** Times the `resync` was asked for. */
+  get resyncs(): number {
+    return this.asked.filter((what) => what === "resync").length;
+  }
+
+  /** Lets time go by, and the engine see it. */
+  advance(micros: number): void {
+    this.clock.advance(micros);
+    this.engine.tick();
+  }
+
+  /** A message's fields by their place in the slot. */
+  #fill(fields: Readonly<Record<number, number>>): void {
+    const { numbers } = this.engine.slot;
+    numbers.fill(0);
+    for (const [field, value] of Object.entries(fields)) numbers[Number(field)] = value;
+    this.engine.begin(this.venue);
+  }
+
+  trade(
+    instrument: Instrument,
+    price: number,
+    options: { id?: number; text?: string; time?: number; size?: number } = {},
+  ): void {
+    const id = options.id ?? (options.text === undefined ? this.#tradeId + 1 : 0);
+    if (id > 0) this.#tradeId = id;
+    const { slot } = this.engine;
+    this.#fill({
+      [PRICE]: price,
+      [SIZE]: options.size ?? 1,
+      [TS_EXCHANGE]: options.time ?? this.clock.now(),
+      [TRADE_NUMBER]: id,
+    });
+    const text = options.text ?? (id > 0 ? String(id) : "");
+    slot.tradeIdLength = Buffer.from(text).copy(slot.tradeId);
+    this.engine.trade(instrument.id, SIDE_BUY, 0);
+  }
+
+  #levels(bids: Levels, asks: Levels): void {
+    const { slot } = this.engine;
+    for (const [list, levels] of [
+      [slot.bids, bids],
+      [slot.asks, asks],
+    ] as const) {
+      list.count = 0;
+      for (const [price, size] of levels) list.push(price, size);
+    }
+  }
+
+  delta(instrument: Instrument, first: number, last: number, bids: Levels, asks: Levels): void {
+    this.#levels(bids, asks);
+    this.#fill({ [FIRST_SEQUENCE]: first, [LAST_SEQUENCE]: last, [TS_EXCHANGE]: this.clock.now() });
+    this.engine.bookDelta(instrument.id, 0);
+  }
+
+  snapshot(instrument: Instrument, last: number, bids: Levels, asks: Levels): void {
+    this.#levels(bids, asks);
+    this.#fill({ [LAST_SEQUENCE]: last });
+    this.engine.bookSnapshot(instrument.id, 0);
+  }
+
+  quote(
+    instrument: Instrument,
+    sequence: number,
+    [bid, bidSize, ask, askSize]: readonly [number, number, number, number],
+  ): void {
+    this.#fill({
+      [LAST_SEQUENCE]: sequence,
+      [BID_PRICE]: bid,
+      [BID_SIZE]: bidSize,
+      [ASK_PRICE]: ask,
+      [ASK_SIZE]: askSize,
+    });
+    this.engine.quote(instrument.id, 0);
+  }
+
+  lastTrade(instrument: Instrument, id: number): void {
+    this.#fill({ [TRADE_NUMBER]: id, [TS_EXCHANGE]: this.clock.now() });
+    this.engine.lastTrade(instrument.id);
+  }
+
+  /** The ring's frames since the last call, in their order; the directory's left out. */
+  drain(): Frame[] {
+    const frames: Frame[] = [];
+    while (this.#cursor.next()) {
+      const { ring, record } = this.#cursor;
+      const frame = this.#decoder.decodeAt(ring.memory, ring.placeOf(record));
+      if (frame.stream !== 0) frames.push(frame);
+    }
+    if (this.#cursor.lost > 0) throw new Error("the ring is too small for the test");
+    return frames;
+  }
+
+  /** What `drain` gives, in a few words each: `orderbook stale sequence gap`. */
+  story(): string[] {
+    return this.drain().map((frame) => {
+      const { channel, type } = frame;
+      if (type === "state")
+        return `${channel} ${(frame as StateFrame).state} ${(frame as StateFrame).reason ?? ""}`.trim();
+      if (type === "orderbook")
+        return `${channel} ${(frame as BookFrame).update_type} ${(frame as BookFrame).sequence}`;
+      if (type === "quote") return `${channel} ${(frame as QuoteFrame).live ? "live" : "not live"}`;
+      return type === "trade" ? `trade ${(frame as TradeFrame).trade_id}` : type;
+    });
+  }
+
+  decode(memory: Memory): Frame {
+    return this.#decoder.decodeAt(memory, 0);
+  }
+}
+
+/** Reads the recorded Binance run into a sink by the feed's own parser, at the recorder's times. */
+export function playBinance(bench: EngineBench, instrument: Instrument, sink: Sink = bench.engine): void {
+  const symbols = new SymbolTable();
+  symbols.add("ETHUSDT", instrument.id);
+  const parser = new BinanceParser({
+    sink,
+    venue: bench.venue,
+    symbols,
+    started: new StartedStreams(),
+    counters: new FeedCounters(),
+    microseconds: false,
+    onControl: () => {},
+    onMalformed: (text) => {
+      throw new Error(`not understood: ${text.slice(0, 100)}`);
+    },
+  });
+  for (const path of BINANCE_RUN) {
+    for (const { atMs, text } of readCapture(path)) {
+      bench.clock.set(Math.floor(atMs * 1000));
+      if (text.includes("lastUpdateId")) playSnapshot(bench, instrument, sink, JSON.parse(text.toString()));
+      else parser.parse(text);
+      bench.engine.tick();
+    }
+  }
+}
+
+function playSnapshot(bench: EngineBench, instrument: Instrument, sink: Sink, message: Record<string, unknown>): void {
+  const { lastUpdateId, bids, asks } = message as { lastUpdateId: number; bids: string[][]; asks: string[][] };
+  const { slot } = sink;
+  for (const [list, levels] of [
+    [slot.bids, bids],
+    [slot.asks, asks],
+  ] as const) {
+    list.count = 0;
+    for (const [price, size] of levels) list.push(Number(price), Number(size));
+  }
+  slot.numbers.fill(0);
+  slot.numbers[LAST_SEQUENCE] = lastUpdateId;
+  sink.begin(bench.venue);
+  sink.bookSnapshot(instrument.id, 0);
 }

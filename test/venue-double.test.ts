@@ -192,11 +192,11 @@ test("the command line: help, one clear line for a bad flag, the addresses to se
     return outcome;
   };
   const [help, bad, serving] = [run("--help"), run("binance", "--speed", "fast"), run("coinbase", "--rate", "5")];
+  while (!serving.out.endsWith("\n")) await once(serving.child.stdout, "data");
   assert.equal(await help.code, 0);
   assert.match(help.out, /--capture FILE/);
   assert.equal(await bad.code, 2);
   assert.equal(bad.err, "venue: --speed takes a factor above 0 or max, not fast\n");
-  await once(serving.child.stdout, "data");
   assert.match(serving.out, /^coinbase on .* COINBASE_WS_URL=ws:\/\/127\.0\.0\.1:\d+ COINBASE_REST_URL=http:\S+\n$/);
   serving.child.kill("SIGTERM");
   assert.equal(await serving.code, 0);
@@ -652,7 +652,8 @@ describe("coinbase protocol", () => {
       venue.play();
       await venue.finished;
       const beats = () => client.messages.filter(({ type }) => type === "heartbeat");
-      await client.until(() => (beats().at(-1)?.last_trade_id ?? 0) > 1000);
+      const [newest] = await get<Json[]>(venue, "/products/BTC-USD/trades?limit=1");
+      await client.until(() => beats().at(-1)?.last_trade_id === newest!.trade_id);
       const tickers = client.messages.filter(({ type }) => type === "ticker");
       const matches = client.messages.filter(({ type }) => type === "match");
       assert.equal(matches.length, tickers.length - 2);

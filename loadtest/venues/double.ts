@@ -127,7 +127,13 @@ export class Double implements VenueDouble, Stage, Doorman {
   }
 
   async listen(): Promise<this> {
-    this.port = await this.endpoint.listen();
+    try {
+      this.port = await this.endpoint.listen();
+    } catch (error) {
+      // A port in use: without this the venue's timers would keep the process alive.
+      this.protocol.close?.();
+      throw error;
+    }
     return this;
   }
 

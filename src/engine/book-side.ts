@@ -1,6 +1,9 @@
 /** Most levels that one side keeps; a venue that sends more is in error, and what is farthest from the top goes. */
 export const MAX_SIDE_LEVELS = 1 << 18;
 
+/** Above so many levels to be moved, the call of a built-in costs less than a loop. */
+const LONG_MOVE = 32;
+
 /**
  * One side of a book in two sorted typed arrays, the best level at the end: most changes are near the top, so an
  * insertion moves few levels, and the best is read without a search. Hot path.
@@ -54,9 +57,14 @@ export class BookSide {
   #remove(index: number): void {
     const { prices, sizes } = this;
     const last = this.count - 1;
-    for (let level = index; level < last; level += 1) {
-      prices[level] = prices[level + 1];
-      sizes[level] = sizes[level + 1];
+    if (last - index > LONG_MOVE) {
+      prices.copyWithin(index, index + 1, this.count);
+      sizes.copyWithin(index, index + 1, this.count);
+    } else {
+      for (let level = index; level < last; level += 1) {
+        prices[level] = prices[level + 1];
+        sizes[level] = sizes[level + 1];
+      }
     }
     this.count = last;
   }
@@ -70,9 +78,14 @@ export class BookSide {
       at -= 1;
     }
     const { prices, sizes } = this;
-    for (let level = this.count; level > at; level -= 1) {
-      prices[level] = prices[level - 1];
-      sizes[level] = sizes[level - 1];
+    if (this.count - at > LONG_MOVE) {
+      prices.copyWithin(at + 1, at, this.count);
+      sizes.copyWithin(at + 1, at, this.count);
+    } else {
+      for (let level = this.count; level > at; level -= 1) {
+        prices[level] = prices[level - 1];
+        sizes[level] = sizes[level - 1];
+      }
     }
     prices[at] = price;
     sizes[at] = size;

@@ -147,7 +147,7 @@ export class Books {
     this.#changed(stream);
   }
 
-  /** The book could not be had, or a change of it could not be read: it is asked for again. */
+  /** The venue refused, or what it sent could not be read: a live book is wrong from here on. */
   failed(instrument: number, reason: string): void {
     const book = this.#books[instrument];
     // While the venue is away there is nobody to ask, and its return asks for every book.
@@ -170,12 +170,6 @@ export class Books {
       this.#quotes.lose(instrument);
     }
     if ((this.#venues[instrument] as Venue).state === STATE_LIVE) this.recovery.now(instrument);
-  }
-
-  /** The venue refused, or what it sent could not be read: a live book is wrong from here on. */
-  failed(instrument: number, reason: string): void {
-    this.recovery.failed(instrument);
-    if (this.#books[instrument]?.live === true) this.lose(instrument, reason);
   }
 
   /** Asks the venue for the book, or waits for the one that a new subscription brings by itself. */

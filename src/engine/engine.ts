@@ -40,6 +40,7 @@ import { TRADE_AFTER_HOLE, TRADE_DUPLICATE, TradeDedupe } from "./dedupe.ts";
 import type { UpstreamChannel } from "./demand.ts";
 import { Derived } from "./derived.ts";
 import { FrameWriter } from "./frame-writer.ts";
+import type { FreshnessOptions } from "./freshness.ts";
 import { Freshness } from "./freshness.ts";
 import { LastValues } from "./last-values.ts";
 import { Quotes } from "./quotes.ts";
@@ -59,6 +60,7 @@ export interface EngineOptions {
   indicators: IndicatorSet;
   /** Timeframes that are always computed, kept history, allowance for late trades. */
   bars?: Omit<BarsOptions, "indicators" | "out">;
+  freshness?: FreshnessOptions;
 }
 
 /** Channels of an instrument that are open, one bit per slot below the bars. */
@@ -89,6 +91,8 @@ export class Engine implements Sink {
   #venueOf = new Int32Array(64);
   #open = new Int32Array(64);
   readonly #times = new Float64Array(2);
+  /** The venue of the last message. */
+  #lastVenue = 0;
   /** Events for channels that nobody has open. */
   unwanted = 0;
 
@@ -106,9 +110,10 @@ export class Engine implements Sink {
     this.books = new Books(this.frames, this.states, this.quotes, touch);
     this.last = new LastValues(this.frames);
     this.derived = new Derived(this);
-    this.freshness = new Freshness(this.frames, this.states, (stream, reason) => {
+    const stale = (stream: number, reason: string) => {
       if (slotIn(stream) === SLOT_ORDERBOOK) this.books.lose(stream >>> 5, reason);
-    });
+    };
+    this.freshness = new Freshness(this.frames, this.states, stale, options.freshness);
     catalog.onListed((instrument) => this.#register(instrument));
     catalog.onActive((instrument) => this.frames.describe(instrument));
   }
@@ -146,9 +151,13 @@ export class Engine implements Sink {
   }
 
   begin(venue: number): void {
-    const state = this.#venues[venue] as Venue;
-    this.#times[NOW] = this.#clock.now();
-    this.#close(venue, state);
+    const now = this.#clock.now();
+    const times = this.#times;
+    // Within a turn time stands still, and what an event brings is closed by its own time.
+    if (now === times[NOW] && venue === this.#lastVenue) return;
+    times[NOW] = now;
+    this.#lastVenue = venue;
+    this.#close(venue, this.#venues[venue] as Venue);
   }
 
   /** Closes the bars that are due by the venue's clock. */
@@ -195,8 +204,8 @@ export class Engine implements Sink {
     if (verdict === TRADE_DUPLICATE) return;
     if (verdict === TRADE_AFTER_HOLE) this.#hole(instrument, previous + 1, slot.numbers[TRADE_NUMBER] - 1);
     const stream = streamOf(instrument, SLOT_TRADES);
+    // A live stream has had a frame, that of its state, so it needs no introduction.
     if (this.states.of(stream) !== STATE_LIVE) this.states.alive(stream);
-    this.frames.introduce(stream);
     const ring = this.frames.log.ticks;
     const at = ring.claim(F.LARGEST_TRADE_BYTES);
     const length = F.writeTrade(

@@ -3,11 +3,9 @@ import { STATE_LIVE, STATE_QUIET, STATE_STALE } from "../market/sink.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import type { StreamStates } from "./states.ts";
 
-/** A stream is quiet, then stale, when it was silent for so many of its usual intervals, and at least so long. */
+/** A stream is quiet, then stale, when it was silent for so many of its usual intervals. */
 const QUIET_INTERVALS = 30;
 const STALE_INTERVALS = 120;
-const QUIET_AT_LEAST_MICROS = 2e6;
-const STALE_AT_LEAST_MICROS = 10e6;
 /** How much one sweep's rhythm counts against what was learned before. */
 const LEARNING = 0.05;
 /** Sweeps with news before a rhythm counts as learned. */
@@ -15,6 +13,14 @@ const LEARNED_AFTER = 20;
 
 /** Streams whose silence means something, and which of them cannot be trusted once stale. */
 const WATCHED = new Set([SLOT_TRADES, SLOT_ORDERBOOK, SLOT_QUOTES]);
+
+export interface FreshnessOptions {
+  /** No stream is quiet, or stale, before it was silent for so long, microseconds, however fast it usually is. */
+  quietMicros: number;
+  staleMicros: number;
+}
+
+const DEFAULTS: FreshnessOptions = { quietMicros: 2e6, staleMicros: 10e6 };
 
 interface Rhythm {
   sequence: number;
@@ -34,12 +40,19 @@ export class Freshness {
   readonly #states: StreamStates;
   readonly #rhythms = new Map<number, Rhythm>();
   readonly #stale: (stream: number, reason: string) => void;
+  readonly #options: FreshnessOptions;
 
   /** `stale` is told of a stream first, so that what depends on it changes in the same turn. */
-  constructor(frames: FrameWriter, states: StreamStates, stale: (stream: number, reason: string) => void) {
+  constructor(
+    frames: FrameWriter,
+    states: StreamStates,
+    stale: (stream: number, reason: string) => void,
+    options: FreshnessOptions = DEFAULTS,
+  ) {
     this.#frames = frames;
     this.#states = states;
     this.#stale = stale;
+    this.#options = options;
   }
 
   watch(stream: number): void {
@@ -76,17 +89,15 @@ export class Freshness {
     const silent = now - rhythm.lastAt;
     const state = this.#states.of(stream);
     if (state !== STATE_LIVE && state !== STATE_QUIET) return;
-    if (silent > Math.max(STALE_AT_LEAST_MICROS, STALE_INTERVALS * rhythm.interval)) {
+    const { quietMicros, staleMicros } = this.#options;
+    if (silent > Math.max(staleMicros, STALE_INTERVALS * rhythm.interval)) {
       this.#stale(stream, reasonOf(silent));
-      this.#change(stream, rhythm, STATE_STALE, silent);
-    } else if (silent > Math.max(QUIET_AT_LEAST_MICROS, QUIET_INTERVALS * rhythm.interval) && state === STATE_LIVE) {
-      this.#change(stream, rhythm, STATE_QUIET, silent);
+      // Whoever was told may have gone further already: a book that was lost is asked for at once.
+      if (this.#states.of(stream) === state) this.#states.set(stream, STATE_STALE, reasonOf(silent));
+    } else if (silent > Math.max(quietMicros, QUIET_INTERVALS * rhythm.interval) && state === STATE_LIVE) {
+      this.#states.set(stream, STATE_QUIET, reasonOf(silent));
     }
-  }
-
-  #change(stream: number, rhythm: Rhythm, state: number, silent: number): void {
-    this.#states.set(stream, state, reasonOf(silent));
-    // The state frame itself is no news.
+    // A state frame is no news.
     rhythm.sequence = this.#frames.sequence(stream);
   }
 }

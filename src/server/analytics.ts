@@ -1,10 +1,13 @@
 import type { WebSocket } from "uWebSockets.js";
-import { DEFAULT_BUILDING_CONFLATE, RING, variantOf } from "../engine/derived.ts";
+import type { LatestBars } from "../engine/bar-frames.ts";
+import { DEFAULT_BUILDING_CONFLATE, variantOf } from "../engine/derived.ts";
 import type { Engine } from "../engine/engine.ts";
-import { BAR_CLOSE, BAR_HIGH, BAR_LOW, BAR_OPEN, BAR_OPEN_TIME, BAR_VOLUME } from "../indicators/bar.ts";
+import { BAR_BUILDING, BAR_CLOSE, BAR_HIGH, BAR_LOW, BAR_OPEN, BAR_OPEN_TIME, BAR_VOLUME } from "../indicators/bar.ts";
+import type { IndicatorPlan } from "../indicators/plan.ts";
 import { instrumentOf, SLOT_BARS, slotIn, streamOf, timeframeOfSlot } from "../market/channel.ts";
 import type { Instrument } from "../market/instrument.ts";
-import { TIMEFRAMES } from "../market/timeframe.ts";
+import { BarView, FrameView, PAYLOAD_BAR } from "../wire/generated/views.ts";
+import type { Memory } from "../wire/memory.ts";
 import { indicatorsJson } from "./bar-json.ts";
 import type { SocketData } from "./client.ts";
 import { Client } from "./client.ts";
@@ -21,9 +24,10 @@ const VARIANT = variantOf(0, DEFAULT_BUILDING_CONFLATE);
 export class AnalyticsClient extends Client {
   readonly #instrument: Instrument;
   readonly #stream: number;
+  #joined = false;
 
   constructor(socket: WebSocket<SocketData>, services: Services, instrument: Instrument, timeframe: number) {
-    super(socket, services);
+    super(socket, services, ANALYTICS);
     this.#instrument = instrument;
     this.#stream = streamOf(instrument.id, SLOT_BARS + timeframe);
   }
@@ -34,15 +38,17 @@ export class AnalyticsClient extends Client {
   }
 
   protected begin(): void {
-    const { engine, demand, publisher, clock } = this.services;
-    const socket = this.socket as WebSocket<unknown>;
+    const { engine, demand, publisher } = this.services;
     demand.add(this.#instrument, "bars");
     engine.bars.want(this.#instrument.id, timeframeOfSlot(slotIn(this.#stream)));
-    publisher.level(clock.now());
     engine.derived.open(this.#stream, VARIANT);
-    publisher.join(socket, ANALYTICS, RING, this.#stream);
-    publisher.join(socket, ANALYTICS, VARIANT, this.#stream);
-    this.text(analyticsMessage(engine, this.#instrument, this.#stream, "snapshot", this.services.time(false)));
+    publisher.drain();
+    publisher.join(this, this.#stream, VARIANT, this.#stream);
+    this.#joined = true;
+    const { plan, closed, building } = engine.bars.latest(this.#instrument.id, timeframeOfSlot(slotIn(this.#stream)));
+    const { candle, macd, hma } = analysis(building ?? closed, plan);
+    const { symbol } = this.#instrument;
+    this.json({ type: "snapshot", symbol, updated_at: this.services.time(false), last_candle: candle, macd, hma });
   }
 
   override check(): void {
@@ -55,48 +61,60 @@ export class AnalyticsClient extends Client {
 
   override close(): void {
     super.close();
+    if (!this.#joined) return;
     const { engine, demand, publisher } = this.services;
-    publisher.forget(ANALYTICS, RING, this.#stream);
-    publisher.forget(ANALYTICS, VARIANT, this.#stream);
+    publisher.forget(this, this.#stream, VARIANT, this.#stream);
     engine.derived.close(this.#stream, VARIANT);
     engine.bars.unwant(this.#instrument.id, timeframeOfSlot(slotIn(this.#stream)));
     demand.remove(this.#instrument, "bars");
   }
 }
 
-/** The text of a bar frame for `/ws/{symbol}`; undefined for other streams. */
-export function analyticsDelta(engine: Engine, stream: number): string | undefined {
-  const instrument = engine.catalog.get(instrumentOf(stream));
-  if (instrument === undefined || timeframeOfSlot(slotIn(stream)) < 0 || slotIn(stream) >= SLOT_BARS + TIMEFRAMES.length) {
-    return undefined;
+/** Turns bar frames into the deltas of `/ws/{symbol}`: those of closed and corrected bars have that bar, to the end. */
+export class AnalyticsText {
+  readonly #engine: Engine;
+  readonly #frame = new FrameView();
+  readonly #bar = new BarView();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
   }
-  return analyticsMessage(engine, instrument, stream, "delta", undefined);
+
+  /** The text of the frame at `at`; undefined for what is no bar. */
+  encode(memory: Memory, at: number, stream: number): string | undefined {
+    this.#frame.attach(memory, at + memory.i32[at >> 2]);
+    if (this.#frame.payloadType !== PAYLOAD_BAR) return undefined;
+    this.#bar.attach(memory, this.#frame.payloadAt);
+    const { bars, catalog } = this.#engine;
+    const id = instrumentOf(stream);
+    const timeframe = timeframeOfSlot(slotIn(stream));
+    const symbol = catalog.get(id)?.symbol ?? "";
+    if (this.#bar.state === BAR_BUILDING) {
+      const { plan, building } = bars.latest(id, timeframe);
+      return building && JSON.stringify({ type: "delta", symbol, ...analysis(building, plan) });
+    }
+    const page = bars.read(id, timeframe, 1, this.#bar.openTime, this.#bar.openTime + 1);
+    if (page.count === 0) return undefined;
+    return JSON.stringify({ type: "delta", symbol, ...analysis({ bar: page.bars, row: page.rows }, page.plan) });
+  }
 }
 
-/** The building bar where there is one, else the newest closed one, with the values of MACD and HMA. */
-function analyticsMessage(
-  engine: Engine,
-  instrument: Instrument,
-  stream: number,
-  type: "snapshot" | "delta",
-  updatedAt: number | undefined,
-): string {
-  const { plan, closed, building } = engine.bars.latest(instrument.id, timeframeOfSlot(slotIn(stream)));
-  const latest = building ?? closed;
+/** One bar with its MACD and HMA; all null where there is none. */
+function analysis(
+  latest: LatestBars["closed"],
+  plan: IndicatorPlan,
+): { candle: object | null; macd: object | null; hma: object | null } {
   const values = latest === undefined ? {} : indicatorsJson(plan, latest.row, 0);
-  const find = (kind: string) => Object.entries(values).find(([name]) => name.startsWith(kind))?.[1] as Values | undefined;
+  const find = (kind: string) =>
+    Object.entries(values).find(([name]) => name.startsWith(kind))?.[1] as Values | undefined;
   const macd = find("macd");
   const hma = find("hma");
-  const candle = latest === undefined ? null : candleOf(latest.bar);
-  return JSON.stringify({
-    type,
-    symbol: instrument.symbol,
-    ...(updatedAt === undefined ? {} : { updated_at: updatedAt }),
-    [type === "snapshot" ? "last_candle" : "candle"]: candle,
+  return {
+    candle: latest === undefined ? null : candleOf(latest.bar),
     macd:
       macd === undefined ? null : { value: macd.value, signal: macd.signal, hist: macd.histogram, color: macd.color },
     hma: hma === undefined ? null : { value: hma.value, direction: hma.direction === "up" ? "Up" : "Down" },
-  });
+  };
 }
 
 type Values = Record<string, number | string | boolean | null>;

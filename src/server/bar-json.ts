@@ -24,7 +24,14 @@ import type { IndicatorPlan } from "../indicators/plan.ts";
 import { numberOrNull } from "./describe.ts";
 
 /** One bar with its indicators, as REST gives it. Times are milliseconds. */
-export function barJson(bars: Float64Array, at: number, state: string, plan: IndicatorPlan, rows: Float64Array, rowAt: number) {
+export function barJson(
+  bars: Float64Array,
+  at: number,
+  state: string,
+  plan: IndicatorPlan,
+  rows: Float64Array,
+  rowAt: number,
+) {
   const flags = bars[at + BAR_FLAGS];
   const field = (index: number) => numberOrNull(bars[at + index]);
   return {
@@ -60,7 +67,9 @@ export function indicatorsJson(plan: IndicatorPlan, rows: Float64Array, rowAt: n
       ready = rows[rowAt + plan.entryReady[entry]] !== 0;
       entry += 1;
     }
-    const named = Object.fromEntries(indicator.lanes.map((lane, index) => [lane, numberOrNull(lanes[index] as number)]));
+    const named = Object.fromEntries(
+      indicator.lanes.map((lane, index) => [lane, numberOrNull(lanes[index] as number)]),
+    );
     values[indicator.name] = { ...named, ...describe(indicator).style(lanes), ready };
   }
   return values;
@@ -76,11 +85,13 @@ export function latestJson({ plan, closed, building }: LatestBars) {
 
 /** The page's bars, oldest first. */
 export function pageJson({ count, bars, plan, rows }: BarPage) {
-  return Array.from({ length: count }, (_, index) => barJson(bars, index * BAR_SIZE, "closed", plan, rows, index * plan.rowSize));
+  return Array.from({ length: count }, (_, index) =>
+    barJson(bars, index * BAR_SIZE, "closed", plan, rows, index * plan.rowSize),
+  );
 }
 
 /** `[ms, open, high, low, close, volume]` rows, as ccxt has them. */
-export function ohlcvJson({ count, bars }: BarPage) {
+export function ohlcvJson(bars: Float64Array, count: number): (number | null)[][] {
   return Array.from({ length: count }, (_, index) => {
     const at = index * BAR_SIZE;
     const field = (each: number) => numberOrNull(bars[at + each]);

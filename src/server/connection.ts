@@ -62,17 +62,12 @@ export class Connection extends Client {
     const { limits, counters } = this.services;
     counters.controlMessages += 1;
     if (bytes.byteLength > limits.messageBytes) {
-      return this.end(CLOSE_TOO_LARGE, `a message is at most ${limits.messageBytes} bytes`);
+      this.end(CLOSE_TOO_LARGE, `a message is at most ${limits.messageBytes} bytes`);
+      return;
     }
     if (!this.#mayAsk()) return;
-    if (isBinary) return this.error(undefined, "bad_json", "control messages are JSON text");
-    let value: unknown;
-    try {
-      value = JSON.parse(utf8.decode(bytes));
-    } catch {
-      return this.error(undefined, "bad_json", "the message is not JSON in UTF-8");
-    }
-    this.#answer(value);
+    const value = this.#attempt(undefined, () => parse(bytes, isBinary));
+    if (value !== undefined) this.#answer(value);
   }
 
   /** Takes from the allowance of messages; answers, and in the end closes, when there is none left. */
@@ -89,24 +84,37 @@ export class Connection extends Client {
   }
 
   #answer(value: unknown): void {
-    let request: Request;
-    let selection: Selection | undefined;
-    try {
-      request = readRequest(value);
-      if (request.type === "subscribe") selection = this.#select(request);
-      if (request.type === "unsubscribe" && !this.#subscriptions.has(request.subscription)) {
-        throw new RequestError("bad_request", `no subscription ${JSON.stringify(request.subscription)}`);
-      }
-    } catch (error) {
-      if (error instanceof RequestError) return this.error(idOf(value), error.code, error.message);
-      this.services.log.error({ err: error }, "a request failed");
-      return this.error(idOf(value), "internal", "the request could not be served");
-    }
-    // Nothing below is the client's fault: what throws there has left the connection in doubt, and closes it.
+    const asked = this.#attempt(value, () => this.#read(value));
+    if (asked === undefined) return;
+    // Nothing below is the client's fault: what throws there leaves the connection in doubt, and closes it.
+    const { request, selection } = asked;
     if (request.type === "subscribe") this.#subscribe(request, selection as Selection, value);
     else if (request.type === "unsubscribe") this.#unsubscribe(request.subscription, request.id);
     else if (request.type === "list") this.#list(request.id);
     else this.json({ type: "pong", id: request.id ?? null, ts_server: this.services.time(this.encoding === JSON_US) });
+  }
+
+  /** Does what may fail through the client's fault; answers when it did. Changes nothing. */
+  #attempt<T>(message: unknown, read: () => T): T | undefined {
+    try {
+      return read();
+    } catch (error) {
+      if (error instanceof RequestError) this.error(idOf(message), error.code, error.message);
+      else {
+        this.services.log.error({ err: error }, "a request failed");
+        this.error(idOf(message), "internal", "the request could not be served");
+      }
+      return undefined;
+    }
+  }
+
+  #read(value: unknown): { request: Request; selection: Selection | undefined } {
+    const request = readRequest(value);
+    if (request.type === "subscribe") return { request, selection: this.#select(request) };
+    if (request.type === "unsubscribe" && !this.#subscriptions.has(request.subscription)) {
+      throw new RequestError("bad_request", `no subscription ${JSON.stringify(request.subscription)}`);
+    }
+    return { request, selection: undefined };
   }
 
   /** What a subscribe means, within the limits of a connection; changes nothing yet. */
@@ -216,6 +224,15 @@ export class Connection extends Client {
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+function parse(bytes: ArrayBuffer, isBinary: boolean): unknown {
+  if (isBinary) throw new RequestError("bad_json", "control messages are JSON text");
+  try {
+    return JSON.parse(utf8.decode(bytes));
+  } catch {
+    throw new RequestError("bad_json", "the message is not JSON in UTF-8");
+  }
+}
 
 /** The request as it stands after defaults, in the words of the protocol. */
 function describeRequest(request: SubscribeRequest): object {

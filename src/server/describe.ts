@@ -1,14 +1,18 @@
-import { conflateIndexOf, CONFLATE_MS, depthIndexOf, RING } from "../engine/derived.ts";
+import { CONFLATE_MS, conflateIndexOf, depthIndexOf, RING } from "../engine/derived.ts";
 import { TIER_DEPTHS } from "../engine/tier.ts";
-import { channelOfSlot, hasTimeframes, instrumentOf, slotIn, timeframeOfSlot } from "../market/channel.ts";
 import type { Channel } from "../market/channel.ts";
+import { channelOfSlot, hasTimeframes, instrumentOf, slotIn, timeframeOfSlot } from "../market/channel.ts";
 import type { Instrument } from "../market/instrument.ts";
 import { STATES } from "../market/sink.ts";
 import { TIMEFRAMES } from "../market/timeframe.ts";
 import type { Services } from "./services.ts";
 
 /** What an ack says of a stream: its number, what it is, where it stands, and in which form this client gets it. */
-export function describeStream(services: Pick<Services, "engine" | "catalog">, stream: number, variant: number): object {
+export function describeStream(
+  services: Pick<Services, "engine" | "catalog">,
+  stream: number,
+  variant: number,
+): object {
   const slot = slotIn(stream);
   const channel = channelOfSlot(slot) as Channel;
   const instrument = services.catalog.get(instrumentOf(stream));

@@ -1,5 +1,5 @@
 import { build, type Histogram } from "hdr-histogram-js";
-import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { STATE_LIVE, STATE_SYNCING, STATES } from "../market/sink.ts";
 import type { Client } from "./client.ts";
 import type { Answer } from "./http.ts";
@@ -9,6 +9,7 @@ import type { Services } from "./services.ts";
 
 /** Over how long `messages_per_second` is a rate. */
 const WINDOW_SECONDS = 10;
+const LONGEST_TURN_MICROS = 60e6;
 
 /** What the server is told of one feed. */
 export interface FeedReport {
@@ -29,7 +30,11 @@ export class Metrics {
   /** (time, frames sent so far) at each second of the window. */
   readonly #samples: { at: number; frames: number }[] = [];
   /** Microseconds from the first message of a turn to its last frame handed to the sockets. */
-  readonly turnMicros: Histogram = build({ lowestDiscernibleValue: 1, highestTrackableValue: 60e6, numberOfSignificantValueDigits: 2 });
+  readonly turnMicros: Histogram = build({
+    lowestDiscernibleValue: 1,
+    highestTrackableValue: LONGEST_TURN_MICROS,
+    numberOfSignificantValueDigits: 2,
+  });
 
   constructor(services: Services, clients: () => Iterable<Client>, feeds: () => FeedReport[]) {
     this.#services = services;
@@ -40,7 +45,12 @@ export class Metrics {
     this.#define();
   }
 
-  #counter(name: string, help: string, labels: readonly string[], read: (set: (value: number, ...values: string[]) => void) => void): void {
+  #counter(
+    name: string,
+    help: string,
+    labels: readonly string[],
+    read: (set: (value: number, ...values: string[]) => void) => void,
+  ): void {
     new Counter({
       name,
       help,
@@ -53,7 +63,12 @@ export class Metrics {
     });
   }
 
-  #gauge(name: string, help: string, labels: readonly string[], read: (set: (value: number, ...values: string[]) => void) => void): void {
+  #gauge(
+    name: string,
+    help: string,
+    labels: readonly string[],
+    read: (set: (value: number, ...values: string[]) => void) => void,
+  ): void {
     new Gauge({
       name,
       help,
@@ -69,26 +84,58 @@ export class Metrics {
   #define(): void {
     const { engine, publisher, counters } = this.#services;
     const { books, dedupe, frames, bars, derived } = engine;
-    this.#counter("tickwire_frames_sent_total", "Frames handed to the sockets' topics or to one client, by encoding", ["encoding"], (set) =>
-      ENCODINGS.forEach((encoding, index) => set(publisher.frames[index] as number, encoding)),
+    this.#counter(
+      "tickwire_frames_sent_total",
+      "Frames handed to the sockets' topics or to one client, by encoding",
+      ["encoding"],
+      (set) => {
+        for (const [index, encoding] of ENCODINGS.entries()) set(publisher.frames[index] as number, encoding);
+      },
     );
-    this.#counter("tickwire_bytes_sent_total", "Bytes of those frames, counted once however many clients get them", ["encoding"], (set) =>
-      ENCODINGS.forEach((encoding, index) => set(publisher.bytes[index] as number, encoding)),
+    this.#counter(
+      "tickwire_bytes_sent_total",
+      "Bytes of those frames, counted once however many clients get them",
+      ["encoding"],
+      (set) => {
+        for (const [index, encoding] of ENCODINGS.entries()) set(publisher.bytes[index] as number, encoding);
+      },
     );
     this.#counter("tickwire_ring_frames_total", "Frames committed to the ring", [], (set) => set(frames.log.position));
-    this.#counter("tickwire_publish_lost_total", "Ring frames overwritten before they were published; must stay 0", [], (set) => set(publisher.lost));
-    this.#counter("tickwire_derived_frames_total", "Frames of depth tiers, conflated values and building bars", [], (set) => set(derived.frames));
-    this.#counter("tickwire_trades_duplicate_total", "Trades dropped because they came before", [], (set) => set(dedupe.duplicates));
+    this.#counter(
+      "tickwire_publish_lost_total",
+      "Ring frames overwritten before they were published; must stay 0",
+      [],
+      (set) => set(publisher.lost),
+    );
+    this.#counter(
+      "tickwire_derived_frames_total",
+      "Frames of depth tiers, conflated values and building bars",
+      [],
+      (set) => set(derived.frames),
+    );
+    this.#counter("tickwire_trades_duplicate_total", "Trades dropped because they came before", [], (set) =>
+      set(dedupe.duplicates),
+    );
     this.#counter("tickwire_upstream_gaps_total", "Holes in the venues' trade ids", [], (set) => set(dedupe.holes));
-    this.#counter("tickwire_book_breaches_total", "Times a book was found to be wrong", [], (set) => set(books.breaches));
-    this.#counter("tickwire_book_requests_total", "Books asked for at the venues", [], (set) => set(books.recovery.requests));
+    this.#counter("tickwire_book_breaches_total", "Times a book was found to be wrong", [], (set) =>
+      set(books.breaches),
+    );
+    this.#counter("tickwire_book_requests_total", "Books asked for at the venues", [], (set) =>
+      set(books.recovery.requests),
+    );
     this.#counter("tickwire_bars_closed_total", "Bars closed", [], (set) => set(bars.bars.closed));
-    this.#counter("tickwire_bars_corrected_total", "Bars corrected by late trades", [], (set) => set(bars.bars.corrected));
-    this.#counter("tickwire_trades_too_late_total", "Trades older than the kept history of bars", [], (set) => set(bars.bars.tooOld));
+    this.#counter("tickwire_bars_corrected_total", "Bars corrected by late trades", [], (set) =>
+      set(bars.bars.corrected),
+    );
+    this.#counter("tickwire_trades_too_late_total", "Trades older than the kept history of bars", [], (set) =>
+      set(bars.bars.tooOld),
+    );
     this.#counter("tickwire_wild_timestamps_total", "Messages whose time was not believed", ["exchange"], (set) => {
       for (const { instrument, clock } of engine.venues) set(clock.wild, instrument.exchange);
     });
-    this.#counter("tickwire_connections_opened_total", "Client connections opened", [], (set) => set(counters.connectionsOpened));
+    this.#counter("tickwire_connections_opened_total", "Client connections opened", [], (set) =>
+      set(counters.connectionsOpened),
+    );
     this.#counter("tickwire_connections_refused_total", "Upgrades refused, by code", ["code"], (set) => {
       for (const [code, count] of counters.refused) set(count, code);
     });
@@ -96,7 +143,9 @@ export class Metrics {
       set(counters.closedSlow, "queue");
       set(counters.closedForMemory, "memory");
     });
-    this.#counter("tickwire_control_messages_total", "Control messages received", [], (set) => set(counters.controlMessages));
+    this.#counter("tickwire_control_messages_total", "Control messages received", [], (set) =>
+      set(counters.controlMessages),
+    );
     this.#counter("tickwire_errors_total", "Errors answered on sockets, by code", ["code"], (set) => {
       for (const [code, count] of counters.errors) set(count, code);
     });
@@ -122,17 +171,31 @@ export class Metrics {
     });
     this.#gauge("tickwire_books", "Books by exchange and state", ["exchange", "state"], (set) => {
       for (const [venue, states] of books.counts()) {
-        for (const [state, count] of states) set(count, engine.venue(venue)?.instrument.exchange ?? "", STATES[state] as string);
+        for (const [state, count] of states)
+          set(count, engine.venue(venue)?.instrument.exchange ?? "", STATES[state] as string);
       }
     });
     this.#gauge("tickwire_ring_records", "Frames that the ring holds now", ["ring"], (set) => {
       set(frames.log.ticks.head - frames.log.ticks.tail, "ticks");
       set(frames.log.slow.head - frames.log.slow.tail, "slow");
     });
-    this.#gauge("tickwire_window_seconds", "Age of the oldest frame that the tick ring holds", [], (set) => set(frames.windowSeconds));
-    this.#gauge("tickwire_turn_microseconds", "First message of a turn to its last frame handed over", ["quantile"], (set) => {
-      for (const quantile of [50, 90, 99, 99.9]) set(this.turnMicros.getValueAtPercentile(quantile), String(quantile / 100));
-    });
+    this.#gauge("tickwire_window_seconds", "Age of the oldest frame that the tick ring holds", [], (set) =>
+      set(frames.windowSeconds),
+    );
+    this.#gauge(
+      "tickwire_turn_microseconds",
+      "First message of a turn to its last frame handed over",
+      ["quantile"],
+      (set) => {
+        for (const quantile of [50, 90, 99, 99.9])
+          set(this.turnMicros.getValueAtPercentile(quantile), String(quantile / 100));
+      },
+    );
+  }
+
+  /** Notes how long a turn took, microseconds. */
+  turnTook(micros: number): void {
+    this.turnMicros.recordValue(Math.min(Math.max(micros, 0), LONGEST_TURN_MICROS));
   }
 
   #subscriptions(): number {
@@ -178,7 +241,9 @@ export class Metrics {
       window_seconds: WINDOW_SECONDS,
       uptime: Math.floor((clock.now() - this.#startedAt) / 1e6),
       reconnects: this.#feeds().reduce((sum, { counters }) => sum + (counters.reconnects ?? 0), 0),
-      exchange_status: Object.fromEntries(engine.venues.map(({ instrument, state }) => [instrument.exchange, status(state)])),
+      exchange_status: Object.fromEntries(
+        engine.venues.map(({ instrument, state }) => [instrument.exchange, status(state)]),
+      ),
       latency_us: {
         p50: this.turnMicros.getValueAtPercentile(50),
         p90: this.turnMicros.getValueAtPercentile(90),

@@ -1,13 +1,19 @@
 import type { TemplatedApp, WebSocket } from "uWebSockets.js";
 import { RING, VARIANTS } from "../engine/derived.ts";
 import type { Engine } from "../engine/engine.ts";
-import { DIRECTORY_STREAM, instrumentOf, SLOT_BARS, SLOTS_PER_INSTRUMENT, slotIn, streamOf } from "../market/channel.ts";
+import {
+  DIRECTORY_STREAM,
+  instrumentOf,
+  SLOT_BARS,
+  SLOTS_PER_INSTRUMENT,
+  slotIn,
+  streamOf,
+} from "../market/channel.ts";
 import { assert } from "../std/assert.ts";
 import { MAX_FRAME_BYTES } from "../wire/frame.ts";
 import { LogCursor } from "../wire/frame-log.ts";
 import type { Memory } from "../wire/memory.ts";
 import { scratchMemory } from "../wire/memory.ts";
-import type { Ring } from "../wire/ring.ts";
 
 /** The forms in which a frame goes out. */
 export const ENCODINGS = ["flatbuffers", "json", "json-us", "analytics"] as const;
@@ -144,12 +150,14 @@ export class Publisher {
     for (let encoding = 0; encoding < ENCODINGS.length; encoding += 1) {
       const members = this.#members[encoding * VARIANTS + variant];
       if (members === undefined) continue;
-      const own = stream !== DIRECTORY_STREAM && stream !== venueScope && stream < members.length && members[stream] !== 0;
+      const own =
+        stream !== DIRECTORY_STREAM && stream !== venueScope && stream < members.length && members[stream] !== 0;
       const ofVenue = venueScope !== RAW_SCOPE && venueScope < members.length && members[venueScope] !== 0;
       const ofAll = allScope !== RAW_SCOPE && members[allScope] !== 0;
       const raw = variant === RING && members[RAW_SCOPE] !== 0;
       if (!own && !ofVenue && !ofAll && !raw) continue;
-      const message = encoding === FLATBUFFERS ? this.#copy(memory, at, length) : this.#text(encoding, memory, at, stream);
+      const message =
+        encoding === FLATBUFFERS ? this.#copy(memory, at, length) : this.#text(encoding, memory, at, stream);
       if (message === undefined) continue;
       this.frames[encoding] += 1;
       this.bytes[encoding] += message.length;
@@ -176,17 +184,8 @@ export class Publisher {
   }
 
   /** One frame for one client, in its encoding; returns its bytes. */
-  sendTo(member: Member, memory: Memory, length: number, stream: number): number {
-    return this.#send(member, memory, 0, length, stream);
-  }
-
-  /** One frame of the ring for one client. */
-  sendRecord(member: Member, ring: Ring, record: number): number {
-    return this.#send(member, ring.memory, ring.placeOf(record), ring.lengthOf(record), ring.streamOf(record));
-  }
-
-  #send({ socket, encoding }: Member, memory: Memory, at: number, length: number, stream: number): number {
-    const message = encoding === FLATBUFFERS ? this.#copy(memory, at, length) : this.#text(encoding, memory, at, stream);
+  sendTo({ socket, encoding }: Member, memory: Memory, length: number, stream: number): number {
+    const message = encoding === FLATBUFFERS ? this.#copy(memory, 0, length) : this.#text(encoding, memory, 0, stream);
     if (message === undefined) return 0;
     this.frames[encoding] += 1;
     this.bytes[encoding] += message.length;

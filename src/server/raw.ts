@@ -1,6 +1,8 @@
 import { RING } from "../engine/derived.ts";
 import { DIRECTORY_STREAM, SLOT_ORDERBOOK, streamOf } from "../market/channel.ts";
 import type { Instrument } from "../market/instrument.ts";
+import { FrameView } from "../wire/generated/views.ts";
+import type { Ring } from "../wire/ring.ts";
 import { Client } from "./client.ts";
 import { RAW_SCOPE } from "./publisher.ts";
 
@@ -61,15 +63,27 @@ export class RawConnection extends Client {
     if (slow.tail > this.#told) {
       // The ring has lapped us: once more from the start.
       this.#next = 1;
-      return this.begin();
+      this.begin();
+      return;
     }
-    for (let record = this.#told; record < slow.head; record += 1) {
-      if (slow.streamOf(record) === DIRECTORY_STREAM) publisher.sendRecord(this, slow, record);
-    }
+    for (const id of this.#changed(slow)) this.#directory(catalog.get(id) as Instrument);
     publisher.join(this, RAW_SCOPE, RING, RAW_SCOPE);
     this.#joined = true;
     this.#next = 1;
     this.#last = catalog.size;
+  }
+
+  /** Instruments and venues of which the directory has told something since we began. */
+  #changed(slow: Ring): Set<number> {
+    const changed = new Set<number>();
+    const view = new FrameView();
+    for (let record = this.#told; record < slow.head; record += 1) {
+      if (slow.streamOf(record) !== DIRECTORY_STREAM) continue;
+      const at = slow.placeOf(record);
+      view.attach(slow.memory, at + slow.memory.i32[at >> 2]);
+      changed.add(view.instrument);
+    }
+    return changed;
   }
 
   #book({ id }: Instrument): number {

@@ -17,8 +17,18 @@ export const DEFAULT_DEPTH = 20;
 
 const name = z.string().min(1).max(MAX_NAME);
 /** A scalar is accepted where a list is expected. */
-const names = z.preprocess((value) => (typeof value === "string" ? [value] : value), z.array(name).min(1).max(MAX_LIST));
-const requestId = z.union([z.string().min(1).max(MAX_NAME), z.number().int().min(-(2 ** 53)).max(2 ** 53)]);
+const names = z.preprocess(
+  (value) => (typeof value === "string" ? [value] : value),
+  z.array(name).min(1).max(MAX_LIST),
+);
+const requestId = z.union([
+  z.string().min(1).max(MAX_NAME),
+  z
+    .number()
+    .int()
+    .min(-(2 ** 53))
+    .max(2 ** 53),
+]);
 
 const SHAPES = {
   subscribe: z.strictObject({
@@ -93,7 +103,8 @@ export function readRequest(value: unknown): Request {
   const parsed = shape.safeParse(value);
   if (!parsed.success) throw new RequestError("bad_request", complaint(parsed.error, shape));
   const data = parsed.data;
-  if (data.type === "fetch" || data.type === "auth") throw new RequestError("not_available", `${data.type} is not served`);
+  if (data.type === "fetch" || data.type === "auth")
+    throw new RequestError("not_available", `${data.type} is not served`);
   if (data.type !== "subscribe") return { id: undefined, ...data };
   return readSubscribe(data);
 }
@@ -107,7 +118,8 @@ function complaint(error: z.ZodError, shape: z.ZodObject): string {
     return `unknown key "${key.slice(0, MAX_NAME)}"${near === undefined ? "" : `: did you mean "${near}"?`}`;
   }
   const path = issue.path.join(".");
-  if (path === "symbols" && issue.code === "invalid_type") return 'symbols must be given; "*" stands for all active ones';
+  if (path === "symbols" && issue.code === "invalid_type")
+    return 'symbols must be given; "*" stands for all active ones';
   return `${path === "" ? "message" : path}: ${issue.message}`;
 }
 
@@ -141,10 +153,15 @@ function readSubscribe(data: z.infer<(typeof SHAPES)["subscribe"]>): SubscribeRe
 function refuseConflatedEvents(request: SubscribeRequest, named: boolean): void {
   if (request.conflateMs === undefined || request.conflateMs === 0) return;
   for (const channel of request.channels) {
-    const event = channel === "trades" || channel === "liquidations" || (channel === "bars" && request.bars === "closed");
-    if (event && named) throw new RequestError("bad_request", `conflate_ms: ${channel} are events and are never conflated`);
+    const event =
+      channel === "trades" || channel === "liquidations" || (channel === "bars" && request.bars === "closed");
+    if (event && named)
+      throw new RequestError("bad_request", `conflate_ms: ${channel} are events and are never conflated`);
     if (channel === "orderbook" && request.depth > 100) {
-      throw new RequestError("bad_request", "conflate_ms: the whole book is never conflated; ask for a depth of 5, 20 or 100");
+      throw new RequestError(
+        "bad_request",
+        "conflate_ms: the whole book is never conflated; ask for a depth of 5, 20 or 100",
+      );
     }
   }
 }

@@ -5,20 +5,23 @@ import type { Demand } from "../engine/demand.ts";
 import type { Engine } from "../engine/engine.ts";
 import { describe } from "../indicators/describe.ts";
 import type { IndicatorSet } from "../indicators/registry.ts";
-import { CLOSE_SHUTTING_DOWN, CLOSE_TOO_SLOW } from "../market/errors.ts";
+import { CLOSE_SHUTTING_DOWN, CLOSE_TOO_SLOW, RequestError } from "../market/errors.ts";
+import { SystemClock } from "../std/clock.ts";
 import type { Turn } from "../std/turn.ts";
 import { JsonTwin } from "../wire/json.ts";
 import { Access } from "./access.ts";
-import { AnalyticsClient, analyticsDelta } from "./analytics.ts";
+import { AnalyticsClient, AnalyticsText } from "./analytics.ts";
+import { Backlog } from "./backlog.ts";
 import type { Client, SocketData } from "./client.ts";
 import { Connection } from "./connection.ts";
+import { Coverage } from "./coverage.ts";
 import { decodePath, serveHttp } from "./http.ts";
-import { Metrics } from "./metrics.ts";
 import type { FeedReport } from "./metrics.ts";
-import { ANALYTICS, JSON_US, Publisher } from "./publisher.ts";
+import { Metrics } from "./metrics.ts";
+import { ANALYTICS, FLATBUFFERS, JSON_US, Publisher } from "./publisher.ts";
 import { RawConnection } from "./raw.ts";
 import { bars } from "./routes/bars.ts";
-import { findInstrument } from "./routes/find-instrument.ts";
+import { findInstrument, withBars } from "./routes/find-instrument.ts";
 import { health, ready } from "./routes/health.ts";
 import { instruments } from "./routes/instruments.ts";
 import { readCandleSymbol, snapshot } from "./routes/snapshot.ts";
@@ -75,8 +78,9 @@ export class Server {
       const indicator = indicators.get(id);
       return indicator === undefined ? undefined : describe(indicator);
     });
+    const analytics = new AnalyticsText(engine);
     const publisher = new Publisher(this.#app, engine, (encoding, memory, at, stream) =>
-      encoding === ANALYTICS ? analyticsDelta(engine, stream) : twin.encode(memory, at, encoding === JSON_US),
+      encoding === ANALYTICS ? analytics.encode(memory, at, stream) : twin.encode(memory, at, encoding === JSON_US),
     );
     this.#access = new Access(options.origins, options.anyHost);
     this.services = {
@@ -84,6 +88,8 @@ export class Server {
       catalog: engine.catalog,
       demand,
       publisher,
+      coverage: new Coverage(engine.catalog),
+      backlog: new Backlog(),
       clock: turn,
       log,
       limits,
@@ -93,7 +99,12 @@ export class Server {
       time: (microseconds) => (microseconds ? turn.now() : Math.floor(turn.now() / 1000)),
     };
     this.metrics = new Metrics(this.services, () => this.#clients, options.feeds);
-    turn.onEnd(() => publisher.endTurn(turn.now()));
+    const clock = new SystemClock();
+    turn.onEnd(() => {
+      const begun = turn.now();
+      publisher.endTurn(begun);
+      this.metrics.turnTook(clock.now() - begun);
+    });
     engine.catalog.onActive((instrument) => {
       for (const client of this.#clients) client.activated(instrument);
     });
@@ -116,18 +127,19 @@ export class Server {
 
   #route(): void {
     const { services } = this;
-    this.#socket("/stream", (_path, query) => {
+    this.#socket("/stream", ({ query }) => {
       const request = readSelectors(query);
       return (socket) => new Connection(socket, services, request);
     });
-    this.#socket("/raw", (_path, query) => {
+    this.#socket("/raw", ({ query }) => {
       onlyOptions(query, []);
       return (socket) => new RawConnection(socket, services);
     });
-    this.#socket("/ws/*", (path, query) => {
+    this.#socket("/ws/*", ({ path, query, encoding }) => {
       onlyOptions(query, ["exchange", "timeframe"]);
+      if (encoding === FLATBUFFERS) throw new RequestError("bad_request", "/ws/{symbol} speaks JSON only");
       const { symbol, timeframe } = readCandleSymbol(decodePath(path).slice("/ws/".length), query.get("timeframe"));
-      const instrument = findInstrument(services.catalog, symbol, query.get("exchange"));
+      const instrument = withBars(findInstrument(services.catalog, symbol, query.get("exchange")));
       return (socket) => new AnalyticsClient(socket, services, instrument, timeframe);
     });
     const stopping = () => this.#stopping;
@@ -159,25 +171,29 @@ export class Server {
       upgrade: (response, request, context: us_socket_context_t) => {
         const address = Buffer.from(response.getRemoteAddressAsText()).toString("latin1");
         const { limits } = this.services;
-        if (this.#stopping) return refuse(response, this.services, "not_available", "the server is stopping");
+        if (this.#stopping) return refuse(response, this.services, "not_available", "the server is stopping", 503);
         const full = this.#clients.size >= limits.connections;
         if (full || (this.#byAddress.get(address) ?? 0) >= limits.connectionsPerAddress) {
           return refuse(response, this.services, "rate_limited", "too many connections");
         }
         upgrade(response, request, context, this.#access, this.services, address, read);
       },
-      open: (socket) => this.#guard(() => this.#open(socket)),
-      message: (socket, message, isBinary) => this.#guard(() => socket.getUserData().client?.message(message, isBinary)),
-      close: (socket) => this.#guard(() => this.#close(socket)),
+      open: (socket) => this.#guard(socket, () => this.#open(socket)),
+      message: (socket, message, isBinary) => {
+        this.#guard(socket, () => socket.getUserData().client?.message(message, isBinary));
+      },
+      close: (socket) => this.#guard(socket, () => this.#close(socket)),
     });
   }
 
   /** An exception that left a handler would end the process. */
-  #guard(action: () => void): void {
+  #guard(socket: WebSocket<SocketData>, action: () => void): void {
     try {
       action();
     } catch (error) {
-      this.services.log.error({ err: error }, "a connection's handler failed");
+      const { client } = socket.getUserData();
+      if (client === undefined || client.closed) this.services.log.error({ err: error }, "a handler failed");
+      else client.failed(error);
     }
   }
 
@@ -240,13 +256,13 @@ export class Server {
       client.json({ type: "server_shutdown", retry_after_ms: retryAfter });
     }
     const queued = () => [...this.#clients].some((client) => client.queued > 0);
-    for (let waited = 0; waited < DRAIN_MS && queued(); waited += 20) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (let waited = 0; waited < DRAIN_MS && queued(); waited += 20)
+      await new Promise((resolve) => setTimeout(resolve, 20));
     for (const client of [...this.#clients]) client.end(CLOSE_SHUTTING_DOWN, "shutting down");
     clearInterval(this.#timer);
     this.#app.close();
   }
 }
-
 
 /** Without this option two servers share a port, and each gets half of the connections (SO_REUSEPORT). */
 const LISTEN_EXCLUSIVE_PORT = 1;

@@ -4,6 +4,7 @@ import { RequestError } from "../market/errors.ts";
 import { nearest } from "../std/nearest.ts";
 import type { Access } from "./access.ts";
 import type { SocketData } from "./client.ts";
+import { STATUS_OF, STATUS_TEXTS } from "./http.ts";
 import { FLATBUFFERS, JSON_MS, JSON_US } from "./publisher.ts";
 import type { Services } from "./services.ts";
 
@@ -30,8 +31,15 @@ const SELECTORS: Readonly<Record<string, "list" | "number" | "text">> = {
 };
 const OPTIONS = ["encoding", "time_unit", "heartbeat_ms", "token"];
 
-/** Reads what a WebSocket's URL asks for and makes its client; throws a RequestError. */
-export type ReadUpgrade = (path: string, query: URLSearchParams) => SocketData["create"];
+/** What a WebSocket's URL and headers ask for. */
+export interface UpgradeQuery {
+  path: string;
+  query: URLSearchParams;
+  encoding: number;
+}
+
+/** Reads what is asked for and tells how its client is made; throws a RequestError. */
+export type ReadUpgrade = (query: UpgradeQuery) => SocketData["create"];
 
 /** Answers an upgrade: checks who asks, chooses the encoding, or refuses with an HTTP status and a code. */
 export function upgrade(
@@ -56,28 +64,33 @@ export function upgrade(
       heartbeatMs: readHeartbeat(query),
       address,
       client: undefined,
-      create: read(request.getUrl(), query),
+      create: read({ path: request.getUrl(), query, encoding }),
     };
     response.upgrade<SocketData>(data, key, protocol, extensions, context);
   } catch (error) {
     const known = error instanceof RequestError;
     if (!known) services.log.error({ err: error }, "an upgrade failed");
-    refuse(response, services, known ? error.code : "internal", known ? error.message : "the upgrade could not be served");
+    refuse(
+      response,
+      services,
+      known ? error.code : "internal",
+      known ? error.message : "the upgrade could not be served",
+    );
   }
 }
 
-const STATUSES: Partial<Record<ErrorCode, string>> = {
-  forbidden: "403 Forbidden",
-  unauthorized: "401 Unauthorized",
-  unknown_symbol: "404 Not Found",
-  rate_limited: "429 Too Many Requests",
-  internal: "500 Internal Server Error",
-};
-
-export function refuse(response: HttpResponse, services: Services, code: ErrorCode, message: string): void {
+/** Answers an upgrade with an HTTP status and a code. */
+export function refuse(
+  response: HttpResponse,
+  services: Services,
+  code: ErrorCode,
+  message: string,
+  status = STATUS_OF[code] ?? 400,
+): void {
   const { refused } = services.counters;
   refused.set(code, (refused.get(code) ?? 0) + 1);
-  response.writeStatus(STATUSES[code] ?? "400 Bad Request").writeHeader("content-type", "application/json; charset=utf-8");
+  response.writeStatus(STATUS_TEXTS[status] as string);
+  response.writeHeader("content-type", "application/json; charset=utf-8");
   response.end(JSON.stringify({ type: "error", code, message }));
 }
 
@@ -95,8 +108,12 @@ function chooseEncoding(offered: string, query: URLSearchParams): [encoding: num
     throw new RequestError("bad_request", "encoding: flatbuffers or json");
   }
   const timeUnit = query.get("time_unit");
-  if (timeUnit !== null && timeUnit !== "ms" && timeUnit !== "us") throw new RequestError("bad_request", "time_unit: ms or us");
-  const protocols = offered.split(",").map((protocol) => protocol.trim()).filter((protocol) => protocol !== "" && !protocol.startsWith(PROTOCOL_BEARER));
+  if (timeUnit !== null && timeUnit !== "ms" && timeUnit !== "us")
+    throw new RequestError("bad_request", "time_unit: ms or us");
+  const protocols = offered
+    .split(",")
+    .map((protocol) => protocol.trim())
+    .filter((protocol) => protocol !== "" && !protocol.startsWith(PROTOCOL_BEARER));
   const chosen = protocols.find((protocol) => protocol === PROTOCOL_FLATBUFFERS || protocol === PROTOCOL_JSON);
   if (protocols.length > 0 && chosen === undefined) {
     throw new RequestError("bad_request", `subprotocols: ${PROTOCOL_FLATBUFFERS} or ${PROTOCOL_JSON}`);
@@ -113,7 +130,10 @@ function readHeartbeat(query: URLSearchParams): number {
   if (text === null) return DEFAULT_HEARTBEAT_MS;
   const value = Number(text);
   if (Number.isInteger(value) && value >= LEAST_HEARTBEAT_MS && value <= MOST_HEARTBEAT_MS) return value;
-  throw new RequestError("bad_request", `heartbeat_ms: a whole number from ${LEAST_HEARTBEAT_MS} to ${MOST_HEARTBEAT_MS}`);
+  throw new RequestError(
+    "bad_request",
+    `heartbeat_ms: a whole number from ${LEAST_HEARTBEAT_MS} to ${MOST_HEARTBEAT_MS}`,
+  );
 }
 
 /** The selectors of a URL as a subscribe request; undefined when there are none. */
@@ -126,19 +146,26 @@ export function readSelectors(query: URLSearchParams): object | undefined {
     if (kind === undefined) throw new RequestError("bad_request", unknownParameter(name));
     const values = query.getAll(name);
     if (kind === "list") request[name] = values.flatMap(splitList);
-    else if (kind === "number" && values[0] !== "full") request[name] = Number(values[0]);
-    else request[name] = values[0];
+    else if (values.length > 1) throw new RequestError("bad_request", `${name} is given more than once`);
+    else request[name] = kind === "number" ? readNumber(values[0] as string) : values[0];
   }
   if (Object.keys(request).length === 0) return undefined;
-  if (request.symbols === undefined) throw new RequestError("bad_request", 'symbols must be given; "*" stands for all active ones');
+  if (request.symbols === undefined)
+    throw new RequestError("bad_request", 'symbols must be given; "*" stands for all active ones');
   return { type: "subscribe", id: "url", ...request };
+}
+
+/** A number of a URL; what is none stays a text, and is refused with the rest of the request. */
+function readNumber(text: string): number | string {
+  return /^\d{1,9}$/.test(text) ? Number(text) : text;
 }
 
 /** Refuses parameters that an endpoint does not know. */
 export function onlyOptions(query: URLSearchParams, more: readonly string[]): void {
   for (const name of query.keys()) {
     if (name === "from") throw new RequestError("not_available", "replay is not served yet");
-    if (!OPTIONS.includes(name) && !more.includes(name)) throw new RequestError("bad_request", unknownParameter(name, more));
+    if (!OPTIONS.includes(name) && !more.includes(name))
+      throw new RequestError("bad_request", unknownParameter(name, more));
   }
 }
 
@@ -149,5 +176,8 @@ function unknownParameter(name: string, more: readonly string[] = Object.keys(SE
 
 /** Commas part a list, but not those inside parentheses: `macd(12,26,9),vwap` is two names. */
 function splitList(text: string): string[] {
-  return text.split(/,(?![^(]*\))/).map((item) => item.trim()).filter((item) => item !== "");
+  return text
+    .split(/,(?![^(]*\))/)
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
 }

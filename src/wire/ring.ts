@@ -28,11 +28,10 @@ export class Ring {
   readonly memory: Memory;
   readonly #bytes: number;
   readonly #mask: number;
-  readonly #places: Uint32Array;
-  readonly #lengths: Uint32Array;
-  readonly #streams: Uint32Array;
-  readonly #sequences: Float64Array;
-  readonly #positions: Float64Array;
+  /** [place, length, stream, unused] of each record: one line of the cache serves four of them. */
+  readonly #index: Int32Array;
+  /** [sequence, position] of each record. */
+  readonly #numbers: Float64Array;
   /** [tail record, head record] */
   readonly #ends: Float64Array;
   #writeAt = 0;
@@ -46,11 +45,8 @@ export class Ring {
     assert((records & (records - 1)) === 0, "the number of records is a power of two");
     this.#mask = records - 1;
     this.memory = new Memory(new SharedArrayBuffer(this.#bytes));
-    this.#places = new Uint32Array(new SharedArrayBuffer(records * 4));
-    this.#lengths = new Uint32Array(new SharedArrayBuffer(records * 4));
-    this.#streams = new Uint32Array(new SharedArrayBuffer(records * 4));
-    this.#sequences = new Float64Array(new SharedArrayBuffer(records * 8));
-    this.#positions = new Float64Array(new SharedArrayBuffer(records * 8));
+    this.#index = new Int32Array(new SharedArrayBuffer(records * 16));
+    this.#numbers = new Float64Array(new SharedArrayBuffer(records * 16));
     this.#ends = new Float64Array(new SharedArrayBuffer(16));
   }
 
@@ -89,9 +85,9 @@ export class Ring {
     let tail = this.#ends[0];
     const head = this.#ends[1];
     while (tail < head) {
-      const index = tail & this.#mask;
-      const place = this.#places[index];
-      const overlaps = place < to && place + this.#lengths[index] > from;
+      const entry = (tail & this.#mask) << 2;
+      const place = this.#index[entry];
+      const overlaps = place < to && place + this.#index[entry + 1] > from;
       if (!overlaps && head - tail <= this.#mask) break;
       tail += 1;
     }
@@ -109,34 +105,36 @@ export class Ring {
   ): void {
     assert(length > 0 && length <= this.#claimed && (length & 7) === 0, "a commit fits its claim");
     const head = this.#ends[1];
-    const index = head & this.#mask;
-    this.#places[index] = this.#writeAt;
-    this.#lengths[index] = length;
-    this.#streams[index] = stream;
-    this.#sequences[index] = sequences[sequenceAt];
-    this.#positions[index] = positions[positionAt];
+    const record = head & this.#mask;
+    const index = this.#index;
+    index[record << 2] = this.#writeAt;
+    index[(record << 2) + 1] = length;
+    index[(record << 2) + 2] = stream;
+    const numbers = this.#numbers;
+    numbers[record << 1] = sequences[sequenceAt];
+    numbers[(record << 1) + 1] = positions[positionAt];
     this.#writeAt += length;
     this.#claimed = 0;
     this.#ends[1] = head + 1;
   }
 
   placeOf(record: number): number {
-    return this.#places[record & this.#mask];
+    return this.#index[(record & this.#mask) << 2];
   }
 
   lengthOf(record: number): number {
-    return this.#lengths[record & this.#mask];
+    return this.#index[((record & this.#mask) << 2) + 1];
   }
 
   streamOf(record: number): number {
-    return this.#streams[record & this.#mask];
+    return this.#index[((record & this.#mask) << 2) + 2] >>> 0;
   }
 
   sequenceOf(record: number): number {
-    return this.#sequences[record & this.#mask];
+    return this.#numbers[(record & this.#mask) << 1];
   }
 
   positionOf(record: number): number {
-    return this.#positions[record & this.#mask];
+    return this.#numbers[((record & this.#mask) << 1) + 1];
   }
 }

@@ -1,15 +1,15 @@
-import { BAR_CLOSE, BAR_OPEN_TIME, BAR_SIZE } from "../../indicators/bar.ts";
 import { RequestError } from "../../market/errors.ts";
 import { TIMEFRAME_MICROS } from "../../market/timeframe.ts";
 import { barJson, ohlcvJson, pageJson } from "../bar-json.ts";
 import type { Handler } from "../http.ts";
-import { json } from "../http.ts";
+import { json, oneOf, onlyParameters } from "../http.ts";
 import type { Services } from "../services.ts";
-import { findInstrument } from "./find-instrument.ts";
+import { findInstrument, withBars } from "./find-instrument.ts";
 import { readCandleSymbol } from "./snapshot.ts";
 
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
+const PARAMETERS = ["symbol", "exchange", "timeframe", "limit", "from", "to", "format", "fill", "building"];
 
 /**
  * `GET /bars?symbol=&exchange=&timeframe=1m&limit=100&from=&to=` or `/bars/{symbol}`: closed bars with their
@@ -19,29 +19,28 @@ const MAX_LIMIT = 1000;
 export function bars(services: Services): Handler {
   return ({ rest, query }) => {
     const { engine, catalog } = services;
+    onlyParameters(query, PARAMETERS);
     const text = rest === "" ? (query.get("symbol") ?? "") : rest;
     const { symbol, timeframe } = readCandleSymbol(text, query.get("timeframe"));
-    const { id } = findInstrument(catalog, symbol, query.get("exchange"));
-    const format = oneOf(query, "format", ["json", "ohlcv"]);
-    const fill = oneOf(query, "fill", ["none", "flat"]);
+    const { id } = withBars(findInstrument(catalog, symbol, query.get("exchange")));
+    const ohlcv = oneOf(query, "format", ["json", "ohlcv"]) === "ohlcv";
+    const flat = oneOf(query, "fill", ["none", "flat"]) === "flat";
     const limit = readLimit(query.get("limit"));
     const from = readTime(query, "from", 0);
     const to = readTime(query, "to", Number.POSITIVE_INFINITY);
+    const width = (TIMEFRAME_MICROS[timeframe] as number) / 1000;
     const page = engine.bars.read(id, timeframe, limit, from, to);
-    if (format === "ohlcv") return json(fill === "flat" ? flatOhlcv(ohlcvJson(page), timeframe, limit) : ohlcvJson(page));
-    const list: object[] = fill === "flat" ? filled(page, timeframe, limit) : pageJson(page);
-    if (query.get("building") === "true") {
-      const { plan, building } = engine.bars.latest(id, timeframe);
-      if (building !== undefined) list.push(barJson(building.bar, 0, "building", plan, building.row, 0));
+    const { plan, building } = engine.bars.latest(id, timeframe);
+    const withBuilding = oneOf(query, "building", ["false", "true"]) === "true" && building !== undefined;
+    if (ohlcv) {
+      const rows = ohlcvJson(page.bars, page.count);
+      const list = flat ? filled(rows, ohlcvTime, width, limit, flatRow) : rows;
+      return json(withBuilding ? [...list, ...ohlcvJson(building.bar, 1)] : list);
     }
-    return json(list);
+    const listed: Bar[] = pageJson(page);
+    const list = flat ? filled(listed, barTime, width, limit, flatBar) : listed;
+    return json(withBuilding ? [...list, barJson(building.bar, 0, "building", plan, building.row, 0)] : list);
   };
-}
-
-function oneOf(query: URLSearchParams, name: string, values: readonly [string, ...string[]]): string {
-  const value = query.get(name) ?? values[0];
-  if (values.includes(value)) return value;
-  throw new RequestError("bad_request", `${name}: one of ${values.join(", ")}`);
 }
 
 function readLimit(text: string | null): number {
@@ -62,28 +61,43 @@ function readTime(query: URLSearchParams, name: string, fallback: number): numbe
   return time * 1000;
 }
 
-type Page = ReturnType<Services["engine"]["bars"]["read"]>;
-
-/** The page's bars with a flat one for each silent interval between two of them; the newest `limit`. */
-function filled(page: Page, timeframe: number, limit: number): object[] {
-  const width = TIMEFRAME_MICROS[timeframe] as number;
-  const listed = pageJson(page);
-  const list: object[] = [];
-  for (let index = 0; index < page.count; index += 1) {
-    list.push(listed[index] as object);
-    const at = index * BAR_SIZE;
-    const next = index + 1 < page.count ? page.bars[at + BAR_SIZE + BAR_OPEN_TIME] : 0;
-    const close = page.bars[at + BAR_CLOSE] as number;
-    const first = Math.max(page.bars[at + BAR_OPEN_TIME] + width, next - limit * width);
-    for (let time = first; time < next; time += width) list.push(flatBar(time, width, close));
+/** The bars with a flat one for each silent interval between two of them; the newest `limit`. */
+function filled<T>(
+  bars: readonly T[],
+  timeOf: (bar: T) => number,
+  width: number,
+  limit: number,
+  flat: (time: number, width: number, last: T) => T,
+): T[] {
+  const newestFirst: T[] = [];
+  for (let index = bars.length - 1; index >= 0 && newestFirst.length < limit; index -= 1) {
+    const bar = bars[index] as T;
+    const next = bars[index + 1];
+    if (next !== undefined) {
+      for (let time = timeOf(next) - width; time > timeOf(bar) && newestFirst.length < limit; time -= width) {
+        newestFirst.push(flat(time, width, bar));
+      }
+    }
+    if (newestFirst.length < limit) newestFirst.push(bar);
   }
-  return list.slice(-limit);
+  return newestFirst.reverse();
 }
 
-function flatBar(time: number, width: number, close: number): object {
-  return {
-    open_time: Math.floor(time / 1000),
-    close_time: Math.floor((time + width) / 1000),
+type Row = (number | null)[];
+type Bar = { open_time: number; close: number | null };
+
+const barTime = (bar: Bar) => bar.open_time;
+const ohlcvTime = (row: Row) => row[0] as number;
+
+function flatRow(time: number, _width: number, last: Row): Row {
+  const close = last[4] ?? null;
+  return [time, close, close, close, close, 0];
+}
+
+function flatBar(time: number, width: number, { close }: Bar): Bar {
+  const bar = {
+    open_time: time,
+    close_time: time + width,
     open: close,
     high: close,
     low: close,
@@ -100,17 +114,5 @@ function flatBar(time: number, width: number, close: number): object {
     across_gap: false,
     indicators: null,
   };
-}
-
-function flatOhlcv(rows: (number | null)[][], timeframe: number, limit: number): (number | null)[][] {
-  const width = (TIMEFRAME_MICROS[timeframe] as number) / 1000;
-  const list: (number | null)[][] = [];
-  rows.forEach((row, index) => {
-    list.push(row);
-    const next = rows[index + 1]?.[0] ?? 0;
-    const close = row[4] ?? null;
-    const first = Math.max((row[0] as number) + width, next - limit * width);
-    for (let time = first; time < next; time += width) list.push([time, close, close, close, close, 0]);
-  });
-  return list.slice(-limit);
+  return bar;
 }

@@ -10,20 +10,22 @@ export function health(): Handler {
 
 /**
  * `GET /ready`: serving. A venue's outage does not make it fail, unless the venue was named by `--require`.
- * `?verbose` lists feeds, books and the window of frames that is kept.
+ * `?verbose` lists feeds and books.
  */
 export function ready(services: Services, required: readonly string[], stopping: () => boolean): Handler {
   return ({ query }) => {
     const { engine, catalog } = services;
     const venues = engine.venues;
-    const missing = required.filter((name) => venues.find((venue) => venue.instrument.exchange === name)?.state !== STATE_LIVE);
+    const missing = required.filter(
+      (name) => venues.find((venue) => venue.instrument.exchange === name)?.state !== STATE_LIVE,
+    );
     const ok = missing.length === 0 && !stopping();
-    const body: Record<string, unknown> = { status: ok ? "ready" : "not_ready" };
+    const window = engine.frames.windowSeconds;
+    const body: Record<string, unknown> = { status: ok ? "ready" : "not_ready", window_seconds: window };
     if (missing.length > 0) body.missing = missing;
     if (stopping()) body.stopping = true;
     if (query.has("verbose")) {
       const books = engine.books.counts();
-      body.window_seconds = engine.frames.windowSeconds;
       body.feeds = venues.map(({ instrument, state, reason, clock }) => ({
         exchange: instrument.exchange,
         state: STATES[state],

@@ -1,11 +1,11 @@
 import { SLOT_ORDERBOOK, SLOT_QUOTES, SLOT_TRADES, streamOf } from "../../market/channel.ts";
 import { RequestError } from "../../market/errors.ts";
 import { STATES } from "../../market/sink.ts";
-import { timeframeIndex } from "../../market/timeframe.ts";
+import { TIMEFRAMES, timeframeIndex } from "../../market/timeframe.ts";
 import { latestJson } from "../bar-json.ts";
 import { numberOrNull } from "../describe.ts";
 import type { Handler } from "../http.ts";
-import { json } from "../http.ts";
+import { json, onlyParameters } from "../http.ts";
 import type { Services } from "../services.ts";
 import { findInstrument } from "./find-instrument.ts";
 
@@ -13,7 +13,11 @@ import { findInstrument } from "./find-instrument.ts";
 export function snapshot(services: Services): Handler {
   return ({ rest, query }) => {
     const { engine, catalog } = services;
-    const { symbol, timeframe } = readCandleSymbol(rest === "" ? (query.get("symbol") ?? "") : rest, query.get("timeframe"));
+    onlyParameters(query, ["symbol", "exchange", "timeframe"]);
+    const { symbol, timeframe } = readCandleSymbol(
+      rest === "" ? (query.get("symbol") ?? "") : rest,
+      query.get("timeframe"),
+    );
     const instrument = findInstrument(catalog, symbol, query.get("exchange"));
     const { id } = instrument;
     const book = engine.books.get(id);
@@ -47,6 +51,10 @@ export function readCandleSymbol(text: string, parameter: string | null): { symb
   const match = /^(.*)\{=([^}]*)\}$/.exec(text);
   const name = match?.[2] ?? parameter ?? "1m";
   const timeframe = timeframeIndex(name);
-  if (timeframe < 0) throw new RequestError("unknown_timeframe", `unknown timeframe "${name}"`);
+  if (timeframe < 0)
+    throw new RequestError(
+      "unknown_timeframe",
+      `unknown timeframe "${name.slice(0, 16)}": one of ${TIMEFRAMES.join(", ")}`,
+    );
   return { symbol: match?.[1] ?? text, timeframe };
 }
