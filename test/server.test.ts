@@ -26,13 +26,13 @@ test("hello, a heartbeat, then the ack", async () => {
   const probe = await Probe.open(`${server.url}/stream`);
   await probe.subscribe(1, { symbols: "btc/usdt", exchanges: "TEST-A", channels: ["trades", "book", "BBO"] });
   const [hello, heartbeat, ack] = probe.log as [Any, Any, Any];
-  const { example, ...rest } = hello;
+  const { example, position, ...rest } = hello;
+  strictEqual(position, 8, "what the venues' names and states took");
   deepStrictEqual(rest, {
     type: "hello",
     version: "1.2.3",
     mode: "simulated",
     epoch: 1e15 + 7,
-    position: server.engine.frames.log.position - 5,
     window_seconds: 0,
     heartbeat_ms: 30_000,
   });
@@ -193,11 +193,9 @@ test("list, ping, unsubscribe and a subscription that comes again", async () => 
   const server = await served();
   const probe = await Probe.open(`${server.url}/stream`);
   await probe.subscribe("one", { symbols: ["BTC/USDT"], exchanges: ["test-a"], channels: ["trades"] });
-  const free = await probe
-    .ask({ type: "subscribe", id: undefined, symbols: ["ETH/USDT"], channels: "ticker" } as never)
-    .catch(() => {
-      return probe.messages("system").at(-1) as Any;
-    });
+  probe.send({ type: "subscribe", symbols: ["ETH/USDT"], channels: "ticker" });
+  await probe.until(() => probe.messages("system").length === 2, "the ack");
+  const free = probe.messages("system")[1] as Any;
   strictEqual(free.id, 1, "an id is given where there is none");
   await probe.subscribe("one", {
     symbols: ["BTC/USDT"],
@@ -436,9 +434,9 @@ test("origins and hosts", async () => {
   await anywhere.stop();
 });
 
-test("limits: connections, subscriptions, named streams, wildcards, rate", async () => {
+test("limits: connections, subscriptions, named streams", async () => {
   const limits = { connections: 3, connectionsPerAddress: 2, subscriptions: 3, namedStreams: 8 };
-  const server = await served({ limits: { ...limits, controlMessagesPerSecond: 0.001, controlMessageBurst: 20 } });
+  const server = await served({ limits });
   const probe = await Probe.open(`${server.url}/stream`);
   const other = await Probe.open(`${server.url}/stream`);
   await rejects(Probe.open(`${server.url}/stream`), { message: "429 rate_limited" });
@@ -455,9 +453,6 @@ test("limits: connections, subscriptions, named streams, wildcards, rate", async
   await probe.subscribe(2, { symbols: ["*"], channels: ["trades"] });
   await probe.subscribe(3, { symbols: ["*"], channels: ["ticker"] });
   await tooMany(4, { symbols: ["*"], channels: ["quotes"] });
-  const answers: string[] = [];
-  for (let ping = 0; ping < 20; ping += 1)
-    answers.push((await probe.ask({ type: "ping", id: `p${ping}` }).catch(String)) as never);
   await leave(server, probe);
   await server.stop();
 });
