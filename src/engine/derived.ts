@@ -17,7 +17,7 @@ import { assert } from "../std/assert.ts";
 import * as F from "../wire/frame.ts";
 import type { Memory } from "../wire/memory.ts";
 import type { Engine } from "./engine.ts";
-import { Tier, TIER_DEPTHS } from "./tier.ts";
+import { TIER_DEPTHS, Tier } from "./tier.ts";
 
 /** Periods of conflation, milliseconds; 0 is every change, at the end of its turn. */
 export const CONFLATE_MS = [0, 50, 100, 250, 1000] as const;
@@ -93,6 +93,11 @@ export class Derived {
       larger.set(this.#barsWatched);
       this.#barsWatched = larger;
     }
+  }
+
+  /** How many streams somebody has in a form other than the ring's. */
+  get streams(): number {
+    return this.#watches.size;
   }
 
   /** Somebody wants a stream in a form other than the ring's. */
@@ -210,7 +215,15 @@ export class Derived {
       const { frames } = this.#engine;
       const { bids, asks } = tier;
       const length = F.writeBookLevels(
-        frames.scratch, 0, book.numbers, bids.changes, 0, bids.changeCount, asks.changes, 0, asks.changeCount,
+        frames.scratch,
+        0,
+        book.numbers,
+        bids.changes,
+        0,
+        bids.changeCount,
+        asks.changes,
+        0,
+        asks.changeCount,
       );
       frames.derived(length, watch.stream, F.FLAG_LAST_OF_EVENT, from, 0, emit);
     }
@@ -222,7 +235,15 @@ export class Derived {
     if (book === undefined) return;
     const { bids, asks } = tier;
     const length = F.writeBookLevels(
-      frames.scratch, 0, book.numbers, bids.held, 0, bids.heldCount, asks.held, 0, asks.heldCount,
+      frames.scratch,
+      0,
+      book.numbers,
+      bids.held,
+      0,
+      bids.heldCount,
+      asks.held,
+      0,
+      asks.heldCount,
     );
     frames.derived(length, stream, F.FLAG_SNAPSHOT | F.FLAG_LAST_OF_EVENT, from, 0, emit);
   }
