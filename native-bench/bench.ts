@@ -46,7 +46,9 @@ async function main(): Promise<void> {
   const recorded = recordedTrades();
   if (recorded === undefined) console.log("no recordings: synthetic trades stand in for them");
   const source = () => recordedTrades() ?? syntheticTrades(1, "uniform", 14_515);
-  console.log(`${cpus()[0]?.model.trim()} x ${cpus().length}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}\n`);
+  console.log(
+    `${cpus()[0]?.model.trim()} x ${cpus().length}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}\n`,
+  );
 
   const main = await path(source);
   print(`trade, scanner to finished frame (${main.workload})`, ns(main.parsedNs));
@@ -58,12 +60,20 @@ async function main(): Promise<void> {
   console.log();
   const pipeline = new Pipeline(source());
   pipeline.warmUp(() => pipeline.parsed());
-  const garbage = await garbageOf(GARBAGE_TICKS, pipeline.runTrades, () => pipeline.parsed(), () => pipeline.next());
+  const garbage = await garbageOf(
+    GARBAGE_TICKS,
+    pipeline.runTrades,
+    () => pipeline.parsed(),
+    () => pipeline.next(),
+  );
   pipeline.check();
   print(`bytes allocated per tick, over ${garbage.ticks} ticks`, garbage.bytesPerTick.toFixed(3));
   print("collections meanwhile", String(garbage.collections));
   const socket = await throughSocket(1_000_000);
-  print("with the WebSocket library before it, 1,000,000 ticks", `${ns(socket.nanosPerTick)}, ${socket.collections} collections, ${socket.pauseMs.toFixed(0)} ms in all`);
+  print(
+    "with the WebSocket library before it, 1,000,000 ticks",
+    `${ns(socket.nanosPerTick)}, ${socket.collections} collections, ${socket.pauseMs.toFixed(0)} ms in all`,
+  );
 
   console.log();
   const scale: PathFigures[] = [];
@@ -79,9 +89,23 @@ async function main(): Promise<void> {
   const block = await startUpBlock(10_000);
   print("registering 10,000 instruments blocks the loop for", `${block.toFixed(1)} ms`);
   const memory = memoryOf(10_000);
-  print("memory of 10,000 instruments with trades", `${memory.rssMiB.toFixed(0)} MiB resident, ${memory.arraysMiB.toFixed(0)} MiB of it arrays`);
+  print(
+    "memory of 10,000 instruments with trades",
+    `${memory.rssMiB.toFixed(0)} MiB resident, ${memory.arraysMiB.toFixed(0)} MiB of it arrays`,
+  );
   if (process.argv.includes("--json")) {
-    console.log(JSON.stringify({ main, parts: partFigures, garbage, socket, scale, zipfRatio: ratio, startUpBlockMs: block, memory }));
+    console.log(
+      JSON.stringify({
+        main,
+        parts: partFigures,
+        garbage,
+        socket,
+        scale,
+        zipfRatio: ratio,
+        startUpBlockMs: block,
+        memory,
+      }),
+    );
   }
   process.exit(0);
 }

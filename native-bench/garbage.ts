@@ -15,7 +15,12 @@ export interface Garbage {
  * What `pass` allocates: heap growth while nothing is collected, and the collections that it caused. `between` runs
  * before each pass; it must not allocate either.
  */
-export async function garbageOf(ticks: number, perPass: number, pass: () => void, between: () => void): Promise<Garbage> {
+export async function garbageOf(
+  ticks: number,
+  perPass: number,
+  pass: () => void,
+  between: () => void,
+): Promise<Garbage> {
   let collections = 0;
   const observer = new PerformanceObserver((list) => {
     collections += list.getEntries().length;

@@ -2,15 +2,14 @@ import { strictEqual } from "node:assert";
 import { Bench } from "tinybench";
 import { Book } from "../src/engine/book.ts";
 import { TradeDedupe } from "../src/engine/dedupe.ts";
-import { IndicatorSet } from "../src/indicators/registry.ts";
 import { BAR_CLOSE, BAR_OPEN_TIME, BAR_SIZE, BAR_VOLUME } from "../src/indicators/bar.ts";
+import { IndicatorSet } from "../src/indicators/registry.ts";
 import { Catalog } from "../src/market/instrument.ts";
-import { Slot } from "../src/market/sink.ts";
-import { FIRST_SEQUENCE, LAST_SEQUENCE, PRICE, SIZE, TRADE_NUMBER } from "../src/market/sink.ts";
+import { FIRST_SEQUENCE, LAST_SEQUENCE, PRICE, SIZE, Slot, TRADE_NUMBER } from "../src/market/sink.ts";
 import * as F from "../src/wire/frame.ts";
 import { FrameLog } from "../src/wire/frame-log.ts";
-import { JsonTwin } from "../src/wire/json.ts";
 import { FrameView, TradeView } from "../src/wire/generated/views.ts";
+import { JsonTwin } from "../src/wire/json.ts";
 import { scratchMemory } from "../src/wire/memory.ts";
 import { recordedLines } from "./workload.ts";
 
@@ -24,9 +23,12 @@ export interface Figure {
 const BATCH = 10_000;
 
 /** Runs batches under tinybench and divides by the operations in each. */
-export async function measure(tasks: readonly { name: string; count?: number; run: () => void; before?: () => void }[]): Promise<Figure[]> {
+export async function measure(
+  tasks: readonly { name: string; count?: number; run: () => void; before?: () => void }[],
+): Promise<Figure[]> {
   const bench = new Bench({ time: 400, warmupTime: 200, iterations: 20 });
-  for (const { name, run, before } of tasks) bench.add(name, run, before === undefined ? { async: false } : { async: false, beforeEach: before });
+  for (const { name, run, before } of tasks)
+    bench.add(name, run, before === undefined ? { async: false } : { async: false, beforeEach: before });
   await bench.run();
   return tasks.map(({ name, count = BATCH }) => {
     const { result } = bench.getTask(name) as { result: { latency: { min: number; p50: number } } };
@@ -93,8 +95,14 @@ function indicatorTasks() {
     const state = new Float64Array(indicator.size);
     indicator.init(state, 0, Number.NaN);
     return [
-      { name: `${indicator.name} update`, run: repeat((index) => indicator.update(state, 0, bars, (index & 63) * BAR_SIZE)) },
-      { name: `${indicator.name} peek`, run: repeat((index) => indicator.peek(state, 0, bars, (index & 63) * BAR_SIZE, out, 0)) },
+      {
+        name: `${indicator.name} update`,
+        run: repeat((index) => indicator.update(state, 0, bars, (index & 63) * BAR_SIZE)),
+      },
+      {
+        name: `${indicator.name} peek`,
+        run: repeat((index) => indicator.peek(state, 0, bars, (index & 63) * BAR_SIZE, out, 0)),
+      },
     ];
   });
 }

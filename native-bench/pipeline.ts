@@ -18,7 +18,12 @@ import { advance } from "./workload.ts";
 /** Messages of one run: some 100 KB, what a socket hands over in a few reads. */
 const CHUNK = 512;
 
-const RULES: VenueRules = { integrity: "range", contiguousTradeIds: true, ownQuotes: true, quotesShareBookSequence: true };
+const RULES: VenueRules = {
+  integrity: "range",
+  contiguousTradeIds: true,
+  ownQuotes: true,
+  quotesShareBookSequence: true,
+};
 const NO_CONTROL: FeedControl = { subscribe() {}, unsubscribe() {}, resyncBook() {}, fetchHistory() {} };
 const TIMEFRAMES = ["1s", "1m", "5m", "1h"].map(timeframeIndex);
 
@@ -66,7 +71,9 @@ export class Pipeline {
       channels: ["trades"] as const,
     }));
     const symbols = new SymbolTable();
-    this.engine.instruments(this.#venue, listings).forEach((id, index) => symbols.add(workload.symbols[index] as string, id));
+    this.engine
+      .instruments(this.#venue, listings)
+      .forEach((id, index) => symbols.add(workload.symbols[index] as string, id));
     this.parser = new BinanceParser({
       sink: this.engine,
       venue: this.#venue,
@@ -89,7 +96,9 @@ export class Pipeline {
 
   #load(symbols: SymbolTable): void {
     this.workload.messages.forEach((message, index) => {
-      const { data } = JSON.parse(message.bytes.toString()) as { data: { t: number; p: string; q: string; T: number; m: boolean } };
+      const { data } = JSON.parse(message.bytes.toString()) as {
+        data: { t: number; p: string; q: string; T: number; m: boolean };
+      };
       this.#instruments[index] = symbols.instrument(message.symbol);
       this.#sides[index] = data.m ? 2 : 1;
       this.#numbers.set([Number(data.p), Number(data.q), data.T * 1000, data.t], index * 4);

@@ -11,9 +11,19 @@ import { syntheticTrades } from "./workload.ts";
 /** Longest stretch, milliseconds, for which registering so many instruments keeps the event loop busy. */
 export async function startUpBlock(instruments: number): Promise<number> {
   const catalog = new Catalog();
-  const engine = new Engine({ catalog, log: new FrameLog(16 * 2 ** 20, 1), clock: new SystemClock(), indicators: new IndicatorSet() });
+  const engine = new Engine({
+    catalog,
+    log: new FrameLog(16 * 2 ** 20, 1),
+    clock: new SystemClock(),
+    indicators: new IndicatorSet(),
+  });
   const control = { subscribe() {}, unsubscribe() {}, resyncBook() {}, fetchHistory() {} };
-  const rules = { integrity: "range", contiguousTradeIds: true, ownQuotes: true, quotesShareBookSequence: true } as const;
+  const rules = {
+    integrity: "range",
+    contiguousTradeIds: true,
+    ownQuotes: true,
+    quotesShareBookSequence: true,
+  } as const;
   const venue = engine.addVenue("binance", rules, control).instrument.id;
   const listings = Array.from({ length: instruments }, (_, index) => ({
     ...emptyListing(),

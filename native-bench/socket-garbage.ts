@@ -30,7 +30,9 @@ function serve(port: number, ticks: number): void {
 if (!isMainThread && workerData?.port !== undefined) serve(workerData.port, workerData.ticks);
 
 /** Collections and nanoseconds per tick with the WebSocket library in front of the path, over loopback. */
-export async function throughSocket(ticks: number): Promise<{ nanosPerTick: number; collections: number; pauseMs: number }> {
+export async function throughSocket(
+  ticks: number,
+): Promise<{ nanosPerTick: number; collections: number; pauseMs: number }> {
   const port = 20_000 + (process.pid % 20_000);
   const worker = new Worker(new URL(import.meta.url), { workerData: { port, ticks } });
   const pipeline = new Pipeline(workload());

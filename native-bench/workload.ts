@@ -53,7 +53,13 @@ export function recordedTrades(): Workload | undefined {
     const text = line.slice(line.indexOf(" ") + 1);
     if (text.includes('"e":"trade"')) messages.push(placesOf(text, "ETHUSDT"));
   }
-  return { name: "recorded", messages, symbols: ["ETHUSDT"], spanMs: 651_000, tradesOf: new Map([["ETHUSDT", messages.length]]) };
+  return {
+    name: "recorded",
+    messages,
+    symbols: ["ETHUSDT"],
+    spanMs: 651_000,
+    tradesOf: new Map([["ETHUSDT", messages.length]]),
+  };
 }
 
 /**

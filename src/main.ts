@@ -105,16 +105,20 @@ export class Gateway {
   #addFeed(name: string, random: Random): void {
     const { urls, seed, recording } = this.#config;
     const exchange = name === "recording" ? recording.venue : name;
-    const feed = createFeed(name, {
-      sink: this.engine,
-      venue: this.engine.catalog.addVenue(exchange).id,
-      clock: this.#turn,
-      random: () => random.next(),
-      timers: systemTimers,
-      log: this.#log.child({ feed: name }),
-      wsUrl: urls[name]?.ws,
-      restUrl: urls[name]?.rest,
-    }, { seed, recording: { ...recording, time: this.#recorded, onMessageEnd: () => this.#turn.end() } });
+    const feed = createFeed(
+      name,
+      {
+        sink: this.engine,
+        venue: this.engine.catalog.addVenue(exchange).id,
+        clock: this.#turn,
+        random: () => random.next(),
+        timers: systemTimers,
+        log: this.#log.child({ feed: name }),
+        wsUrl: urls[name]?.ws,
+        restUrl: urls[name]?.rest,
+      },
+      { seed, recording: { ...recording, time: this.#recorded, onMessageEnd: () => this.#turn.end() } },
+    );
     this.engine.addVenue(exchange, feed.rules, feed.control);
     this.feeds.push(feed);
   }
@@ -122,7 +126,8 @@ export class Gateway {
   /** Configured instruments are subscribed from the start and stay so. */
   #keepConfigured(instrument: Instrument): void {
     const { symbols } = this.#config;
-    if (instrument.symbol === "" || !(symbols.includes("*") || symbols.includes(instrument.symbol.toUpperCase()))) return;
+    if (instrument.symbol === "" || !(symbols.includes("*") || symbols.includes(instrument.symbol.toUpperCase())))
+      return;
     // The feed knows the instrument's id only once its whole list has been taken.
     setImmediate(() => {
       for (const channel of instrument.channels) this.#demand.add(instrument, channel);

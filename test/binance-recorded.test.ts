@@ -34,6 +34,8 @@ const STREAMS_AT_VENUE = ["ethusdt@bookTicker", "ethusdt@depth@100ms", "ethusdt@
 const WIDTHS: Readonly<Record<string, number>> = { "1s": 1e6, "1m": 60e6 };
 const ALLOWANCE = 250_000;
 const CHANNELS = ["trades", "orderbook", "quotes", "bars", "indicators"];
+/** Enough that bars from before the run are still kept at its end. */
+const KEPT_BARS = 1500;
 /** Frames that the first client holds when the tape is stopped for another one to join. */
 const JOIN_AFTER_FRAMES = 20_000;
 
@@ -201,7 +203,9 @@ describe("the recorded Binance run", { skip: NO_CAPTURES }, () => {
   let running: Running;
   const clients: Record<"binary" | "json" | "tier" | "late", Client> = {} as never;
   const checks = { binary: new BookCheck(), json: new BookCheck(), late: new BookCheck() };
+  /** What the gateway keeps from before the run, and what the venue says at its end. */
   const histories: Record<string, { time: number; close: number }[]> = {};
+  const venueBars: Record<string, Map<number, PlainBar>> = {};
   /** Top 20 of the whole book by sequence, and what the holder of depth 20 had after each of its messages. */
   const tops = new Map<number, string>();
   const windows: { seq: number; window: string }[] = [];
@@ -209,7 +213,7 @@ describe("the recorded Binance run", { skip: NO_CAPTURES }, () => {
   before(async () => {
     recording = readRecording();
     venue = await startBinanceVenue({ captures: BINANCE_RUN, speed: Number.POSITIVE_INFINITY, hold: true });
-    running = await startGateway(["--timeframes=1s,1m"], { binance: venue });
+    running = await startGateway(["--timeframes=1s,1m", `--history-bars=${KEPT_BARS}`], { binance: venue });
     await listed(running, SYMBOL);
     const { url } = running;
     clients.binary = await Client.open(`${url}/stream`, "flatbuffers");
@@ -235,7 +239,6 @@ describe("the recorded Binance run", { skip: NO_CAPTURES }, () => {
       () => STREAMS_AT_VENUE.every((stream) => venue.stats.subscriptions.includes(stream)),
       "the venue to be asked for all streams",
     );
-    for (const timeframe of Object.keys(WIDTHS)) histories[timeframe] = await keptBars(running, timeframe);
     venue.play();
     await clients.binary.until(() => clients.binary.frames.length > JOIN_AFTER_FRAMES, "a part of the run");
     venue.pause();
@@ -257,9 +260,15 @@ describe("the recorded Binance run", { skip: NO_CAPTURES }, () => {
     await clients.tier.until(() => windows.at(-1)?.seq === checks.binary.book.seq, "the last window");
     const due = [...barsOf(recording.trades, 1e6).keys()].at(-1) as number;
     for (const client of [clients.binary, clients.json]) {
-      await client.until(
-        () => client.of<BarFrame>("bar").some((bar) => bar.open_time === due && isRing(bar)),
-        "the last 1s bar",
+      const closed = () => client.of<BarFrame>("bar").some((bar) => bar.open_time === due && isRing(bar));
+      await client.until(closed, "the last 1s bar");
+    }
+    for (const [timeframe, width] of Object.entries(WIDTHS)) {
+      venueBars[timeframe] = await klines(venue, timeframe, recording.lastTime);
+      histories[timeframe] = await keptBars(
+        running,
+        timeframe,
+        [...barsOf(recording.trades, width).keys()][0] as number,
       );
     }
   });
@@ -336,7 +345,10 @@ describe("the recorded Binance run", { skip: NO_CAPTURES }, () => {
         const due = [...expected.keys()].filter((opened) => opened + width + ALLOWANCE <= recording.lastTime);
         assert.ok(due.length > 1 && due.every((opened) => last.has(opened)), "every bar that is due has closed");
         for (const [opened, bar] of last) {
-          const plain = expected.get(opened) as PlainBar;
+          // A bar that was joined in its middle closes partial, and the venue's own may take its place.
+          const isVenues = bar.source === "venue";
+          if (isVenues) assert.deepEqual([bar.state, bar.partial], ["corrected", false]);
+          const plain = (isVenues ? venueBars[timeframe] : expected)?.get(opened) as PlainBar;
           const { open, high, low, close, trade_count } = bar;
           assert.deepEqual(
             { open, high, low, close, count: trade_count },
@@ -348,20 +360,22 @@ describe("the recorded Binance run", { skip: NO_CAPTURES }, () => {
           near(bar.buy_volume, plain.buy, "buy volume");
           near(bar.sell_volume, plain.sell, "sell volume");
           assert.equal(bar.close_time, opened + width);
-          assert.equal(bar.source, "trades");
           assert.equal(bar.across_gap, false);
         }
         // The tape begins within the first bar; from the first whole one on, all are.
-        const partial = [...last.keys()].sort((a, b) => a - b).map((opened) => last.get(opened)?.partial);
+        const partial = frames.filter(({ state }) => state === "closed").map((bar) => bar.partial);
         assert.equal(partial[0], true);
         assert.equal(partial.at(-1), false);
         assert.equal(partial.lastIndexOf(true), partial.indexOf(false) - 1);
         if (timeframe === "1m") assert.equal(partial.indexOf(false), 1);
+        const replaced = frames.filter(({ source }) => source === "venue").length;
+        assert.ok(replaced <= partial.indexOf(false), `${replaced} bars of the venue's`);
       });
 
       test(`${encoding}: ${timeframe} indicators follow from the venue's history and these bars`, () => {
         const history = histories[timeframe] ?? [];
         assert.ok(history.length > 400, `${history.length} bars of history`);
+        for (const { time, close } of history) assert.equal(close, venueBars[timeframe]?.get(time)?.close);
         const bars = [...barsOf(recording.trades, width)].sort(([a], [b]) => a - b);
         const closes = [...history.map(({ close }) => close), ...bars.map(([, { close }]) => close)];
         const [macd, hma] = [macdOf(closes), hmaOf(closes)];
@@ -433,14 +447,46 @@ describe("the recorded Binance run", { skip: NO_CAPTURES }, () => {
   });
 });
 
-/** The bars that the gateway has before the tape runs, which are the venue's; compared with what the venue says. */
-async function keptBars(running: Running, timeframe: string): Promise<{ time: number; close: number }[]> {
-  const url = `${running.url.replace("ws:", "http:")}/bars?symbol=${SYMBOL}&timeframe=${timeframe}&limit=1000`;
-  let bars: { open_time: number; close: number; source: string }[] = [];
-  for (let tries = 0; bars.length === 0 && tries < 1000; tries += 1) {
-    bars = (await (await fetch(url)).json()) as typeof bars;
-    if (bars.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  assert.ok(bars.every(({ source }) => source === "venue"));
+/** The bars that the gateway keeps from before a time. */
+async function keptBars(
+  running: Running,
+  timeframe: string,
+  before: number,
+): Promise<{ time: number; close: number }[]> {
+  const query = `symbol=${SYMBOL}&timeframe=${timeframe}&limit=1000&to=${before / 1000}`;
+  const answer = await fetch(`${running.url.replace("ws:", "http:")}/bars?${query}`);
+  const bars = (await answer.json()) as { open_time: number; close: number; source: string }[];
+  assert.ok(
+    bars.every(({ source }) => source === "venue"),
+    "all from before the run is the venue's",
+  );
   return bars.map(({ open_time, close }) => ({ time: open_time * 1000, close }));
+}
+
+/** The venue's own bars up to a time, by open time. */
+async function klines(venue: VenueDouble, interval: string, until: number): Promise<Map<number, PlainBar>> {
+  const bars = new Map<number, PlainBar>();
+  let endTime = Math.floor(until / 1000);
+  for (let page = 0; page < 3; page += 1) {
+    const query = `symbol=ETHUSDT&interval=${interval}&limit=1000&endTime=${endTime}`;
+    const rows = (await (await fetch(`${venue.restUrl}/api/v3/klines?${query}`)).json()) as (number | string)[][];
+    for (const row of rows) {
+      const [time, open, high, low, close, volume, , quote, count, buy] = row.map(Number) as number[];
+      bars.set((time as number) * 1000, {
+        open,
+        high,
+        low,
+        close,
+        volume,
+        quote,
+        count,
+        buy,
+        sell: (volume as number) - (buy as number),
+        first: 0,
+        last: 0,
+      } as PlainBar);
+    }
+    endTime = Number(rows[0]?.[0]) - 1;
+  }
+  return bars;
 }

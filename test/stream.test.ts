@@ -92,7 +92,7 @@ function checkBooks(served: Served, probe: Probe, depth: number | "full"): void 
     const before = held.get(frame.stream) as number;
     if (before < 0) {
       deepStrictEqual([(frame as BookFrame).update_type, frame.from_seq], ["snapshot", 0], "first the snapshot");
-    } else strictEqual(frame.from_seq, before + 1, "then the very next");
+    } else strictEqual(frame.from_seq, before + 1, `then the very next of ${JSON.stringify(frame).slice(0, 200)} ${JSON.stringify(probe.frames.filter(f=>f.stream===frame.stream).slice(0,6)).slice(0,2500)} ${JSON.stringify(probe.messages("system"))}`);
     held.set(frame.stream, frame.seq);
     if (frame.type === "orderbook") books.get(frame.stream)?.apply(frame as BookFrame);
   }
@@ -290,7 +290,7 @@ async function fireAndCount(served: Served, models: readonly Model[], size: numb
       for (const stream of activeStreams(served)) {
         const expected =
           model.specOf(stream) !== undefined && open(stream) && channelOfSlot(slotIn(stream)) !== "indicators";
-        strictEqual(got.get(stream) ?? 0, expected ? 1 : 0, `client ${index}, stream ${stream}`);
+        strictEqual(got.get(stream) ?? 0, expected ? 1 : 0, `client ${index}, stream ${stream} ${channelOfSlot(slotIn(stream))} ${JSON.stringify(model.specOf(stream))}`);
       }
     }
   }
@@ -392,7 +392,7 @@ async function checkEmpty(served: Served): Promise<void> {
 
 test("a wildcard covers instruments that become active later, announced before their first frame", async () => {
   for (const many of [3, 300]) {
-    const served = await serve();
+    const served = await serve({ limits: { subscriptions: many } });
     const [a, b] = served.venues as [Venue, Venue];
     const ids = a.list(spot(many));
     a.up();

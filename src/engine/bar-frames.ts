@@ -138,7 +138,14 @@ export class BarFrames implements BarOutput {
     }
   }
 
-  #derivedBar(instrument: number, timeframe: number, state: number, from: number, flags: number, out: DerivedOutput): void {
+  #derivedBar(
+    instrument: number,
+    timeframe: number,
+    state: number,
+    from: number,
+    flags: number,
+    out: DerivedOutput,
+  ): void {
     const length = encodeBar(this.#frames.scratch, 0, this.#bar, 0, timeframe, state);
     const stream = streamOf(instrument, SLOT_BARS + timeframe);
     this.#frames.derived(length, stream, flags, from, timeOf(this.#bar, 0), out);
@@ -200,7 +207,14 @@ export class BarFrames implements BarOutput {
   }
 }
 
-function encodeBar(memory: Memory, at: number, bars: Float64Array, from: number, timeframe: number, state: number): number {
+function encodeBar(
+  memory: Memory,
+  at: number,
+  bars: Float64Array,
+  from: number,
+  timeframe: number,
+  state: number,
+): number {
   const flags = bars[from + BAR_FLAGS];
   return F.writeBar(
     memory,

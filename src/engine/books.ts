@@ -10,7 +10,7 @@ import {
   STATE_SYNCING,
 } from "../market/sink.ts";
 import * as F from "../wire/frame.ts";
-import { Book, BOOK_APPLIED, BOOK_BREACH, BOOK_IGNORED, BOOK_SNAPSHOT_OLD } from "./book.ts";
+import { BOOK_APPLIED, BOOK_BREACH, BOOK_IGNORED, BOOK_SNAPSHOT_OLD, Book } from "./book.ts";
 import { BookRecovery } from "./book-recovery.ts";
 import type { DerivedOutput, FrameWriter } from "./frame-writer.ts";
 import type { Quotes } from "./quotes.ts";
@@ -178,7 +178,8 @@ export class Books {
     const venue = this.#venues[instrument];
     if (book === undefined || venue === undefined || venue.state !== STATE_LIVE) return;
     book.resync();
-    if (book.state === STATE_RESYNCING) this.#states.set(streamOf(instrument, SLOT_ORDERBOOK), STATE_RESYNCING, book.reason);
+    if (book.state === STATE_RESYNCING)
+      this.#states.set(streamOf(instrument, SLOT_ORDERBOOK), STATE_RESYNCING, book.reason);
     venue.control.resyncBook(instrument);
   }
 
@@ -248,4 +249,3 @@ export class Books {
 function flagsOf(flags: number): number {
   return (flags & FLAG_INEXACT) !== 0 ? F.FLAG_INEXACT : 0;
 }
-

@@ -1,3 +1,4 @@
+import type { IndicatorSet } from "../indicators/registry.ts";
 import type { Channel } from "../market/channel.ts";
 import {
   CHANNELS,
@@ -27,7 +28,6 @@ import {
   TRADE_NUMBER,
   TS_EXCHANGE,
 } from "../market/sink.ts";
-import type { IndicatorSet } from "../indicators/registry.ts";
 import { assert } from "../std/assert.ts";
 import type { Clock } from "../std/clock.ts";
 import * as F from "../wire/frame.ts";

@@ -264,7 +264,14 @@ export class FrameWriter {
   }
 
   /** Finishes a derived frame in the scratch: it stands for the ring frames from `fromSequence` to the stream's last. */
-  derived(length: number, stream: number, flags: number, fromSequence: number, tsExchange: number, out: DerivedOutput): void {
+  derived(
+    length: number,
+    stream: number,
+    flags: number,
+    fromSequence: number,
+    tsExchange: number,
+    out: DerivedOutput,
+  ): void {
     this.#derivedHeader(stream, fromSequence, tsExchange);
     writeHeader(this.scratch, 0, this.#header.words, stream, instrumentOf(stream), flags | FLAG_DERIVED);
     out(this.scratch, length, stream);

@@ -1,6 +1,6 @@
-import { MAX_INSTRUMENTS } from "./channel.ts";
 import { assert } from "../std/assert.ts";
 import type { Channel } from "./channel.ts";
+import { MAX_INSTRUMENTS } from "./channel.ts";
 
 export const MARKET_TYPES = ["unknown", "spot", "perp", "future", "option", "stock"] as const;
 export type MarketType = (typeof MARKET_TYPES)[number];
@@ -104,7 +104,13 @@ export class Catalog {
     assert(venue !== undefined, `venue ${exchange} is not registered`);
     const known = this.#byName.get(nameKey(exchange, listing.symbol));
     if (known) return Object.assign(known, listing);
-    const instrument: Instrument = { ...listing, id: this.#instruments.length, exchange, venue: venue.id, active: false };
+    const instrument: Instrument = {
+      ...listing,
+      id: this.#instruments.length,
+      exchange,
+      venue: venue.id,
+      active: false,
+    };
     this.#byName.set(nameKey(exchange, listing.symbol), instrument);
     const key = listing.symbol.toUpperCase();
     const same = this.#bySymbol.get(key);
