@@ -71,9 +71,9 @@ export class Pipeline {
       channels: ["trades"] as const,
     }));
     const symbols = new SymbolTable();
-    this.engine
-      .instruments(this.#venue, listings)
-      .forEach((id, index) => symbols.add(workload.symbols[index] as string, id));
+    for (const [index, id] of this.engine.instruments(this.#venue, listings).entries()) {
+      symbols.add(workload.symbols[index] as string, id);
+    }
     this.parser = new BinanceParser({
       sink: this.engine,
       venue: this.#venue,

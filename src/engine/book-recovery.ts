@@ -1,3 +1,5 @@
+import type { Clock } from "../std/clock.ts";
+
 /** First and longest delay between two attempts for one book, and how long a book must hold to start over. */
 const BASE_MICROS = 250e3;
 const MAX_MICROS = 30e6;
@@ -15,40 +17,41 @@ interface Attempt {
 }
 
 /**
- * When to ask for a book: at once the first time, then with growing delays, one request in flight per book. Runs on
- * the engine's clock, by `tick`.
+ * When to ask for a book: at once the first time, then with growing delays, one request in flight per book. What is
+ * due is asked for by `tick`.
  */
 export class BookRecovery {
   readonly #ask: (instrument: number) => void;
   readonly #attempts = new Map<number, Attempt>();
-  #now = 0;
+  readonly #clock: Clock;
   requests = 0;
 
-  constructor(ask: (instrument: number) => void) {
+  constructor(ask: (instrument: number) => void, clock: Clock) {
     this.#ask = ask;
+    this.#clock = clock;
   }
 
   /** The book is needed: asked for at once, or after the delay that earlier attempts have earned. */
   now(instrument: number): void {
     const attempt = this.#of(instrument);
     if (attempt.waiting) return;
-    if (this.#now - attempt.liveSince > HEALTHY_MICROS) attempt.count = 0;
+    if (this.#clock.now() - attempt.liveSince > HEALTHY_MICROS) attempt.count = 0;
     if (attempt.count === 0) this.#start(instrument, attempt);
-    else attempt.dueAt = this.#now + delay(attempt.count);
+    else attempt.dueAt = this.#clock.now() + delay(attempt.count);
   }
 
   /** The request was refused, or what came was of no use. */
   failed(instrument: number): void {
     const attempt = this.#of(instrument);
     attempt.waiting = false;
-    attempt.dueAt = this.#now + delay(Math.max(1, attempt.count));
+    attempt.dueAt = this.#clock.now() + delay(Math.max(1, attempt.count));
   }
 
   succeeded(instrument: number): void {
     const attempt = this.#of(instrument);
     attempt.waiting = false;
     attempt.dueAt = Number.POSITIVE_INFINITY;
-    attempt.liveSince = this.#now;
+    attempt.liveSince = this.#clock.now();
   }
 
   forget(instrument: number): void {
@@ -57,14 +60,13 @@ export class BookRecovery {
 
   /** Asks for what is due. */
   tick(now: number): void {
-    this.#now = now;
     for (const [instrument, attempt] of this.#attempts) if (attempt.dueAt <= now) this.#start(instrument, attempt);
   }
 
   #start(instrument: number, attempt: Attempt): void {
     attempt.count += 1;
     attempt.waiting = true;
-    attempt.dueAt = this.#now + ANSWER_MICROS;
+    attempt.dueAt = this.#clock.now() + ANSWER_MICROS;
     this.requests += 1;
     this.#ask(instrument);
   }

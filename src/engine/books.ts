@@ -9,6 +9,7 @@ import {
   STATE_STALE,
   STATE_SYNCING,
 } from "../market/sink.ts";
+import type { Clock } from "../std/clock.ts";
 import * as F from "../wire/frame.ts";
 import { BOOK_APPLIED, BOOK_BREACH, BOOK_IGNORED, BOOK_SNAPSHOT_OLD, Book } from "./book.ts";
 import { BookRecovery } from "./book-recovery.ts";
@@ -35,12 +36,18 @@ export class Books {
   ignored = 0;
   contradictions = 0;
 
-  constructor(frames: FrameWriter, states: StreamStates, quotes: Quotes, changed: (stream: number) => void) {
+  constructor(
+    frames: FrameWriter,
+    states: StreamStates,
+    quotes: Quotes,
+    clock: Clock,
+    changed: (stream: number) => void,
+  ) {
     this.#frames = frames;
     this.#states = states;
     this.#quotes = quotes;
     this.#changed = changed;
-    this.recovery = new BookRecovery((instrument) => this.#ask(instrument));
+    this.recovery = new BookRecovery((instrument) => this.#ask(instrument), clock);
   }
 
   get(instrument: number): Book | undefined {

@@ -102,12 +102,12 @@ export class Engine implements Sink {
     this.#clock = clock;
     this.#historyTimeframes = options.bars?.timeframes ?? DEFAULT_TIMEFRAMES;
     this.#historyBars = options.bars?.historyBars ?? DEFAULT_HISTORY_BARS;
-    this.frames = new FrameWriter(log, catalog, clock);
+    this.frames = new FrameWriter(log, clock);
     this.bars = new BarFrames(this.frames, indicators, options.bars ?? {});
     const touch = (stream: number) => this.derived.touch(stream);
     this.states = new StreamStates(this.frames, touch);
     this.quotes = new Quotes(this.frames, this.states);
-    this.books = new Books(this.frames, this.states, this.quotes, touch);
+    this.books = new Books(this.frames, this.states, this.quotes, clock, touch);
     this.last = new LastValues(this.frames);
     this.derived = new Derived(this);
     const stale = (stream: number, reason: string) => {

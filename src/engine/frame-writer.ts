@@ -9,7 +9,7 @@ import {
   streamOf,
   timeframeOfSlot,
 } from "../market/channel.ts";
-import type { Catalog, Instrument as MarketInstrument } from "../market/instrument.ts";
+import type { Instrument as MarketInstrument } from "../market/instrument.ts";
 import { INSTRUMENT_STATUSES, MARKET_TYPES, SIZE_UNITS } from "../market/instrument.ts";
 import { TS_EXCHANGE } from "../market/sink.ts";
 import { assert } from "../std/assert.ts";
@@ -56,7 +56,6 @@ export class FrameWriter {
   readonly log: FrameLog;
   /** Where derived frames are built. */
   readonly scratch: Memory = scratchMemory(MAX_FRAME_BYTES);
-  readonly #catalog: Catalog;
   readonly #clock: Clock;
   readonly #header = new FrameHeader();
   /** [exchange time, receive time] of the header, microseconds, and room for what goes into it. */
@@ -66,9 +65,8 @@ export class FrameWriter {
   readonly #frame = new FrameView();
   #sequences = new Float64Array(64 * SLOTS_PER_INSTRUMENT);
 
-  constructor(log: FrameLog, catalog: Catalog, clock: Clock) {
+  constructor(log: FrameLog, clock: Clock) {
     this.log = log;
-    this.#catalog = catalog;
     this.#clock = clock;
     this.#header.set(H_EPOCH, Float64Array.of(log.epoch), 0);
   }
