@@ -6,14 +6,14 @@ import { Engine } from "./engine/engine.ts";
 import type { Feed } from "./feeds/feed.ts";
 import { createFeed } from "./feeds/index.ts";
 import { RecordedTime } from "./feeds/recording-time.ts";
-import type { TimerHandle, Timers } from "./feeds/timers.ts";
-import { systemTimers } from "./feeds/timers.ts";
 import { IndicatorSet } from "./indicators/registry.ts";
 import type { Instrument } from "./market/instrument.ts";
 import { Catalog } from "./market/instrument.ts";
 import { Server } from "./server/server.ts";
 import { SystemClock } from "./std/clock.ts";
 import { Random } from "./std/random.ts";
+import type { TimerHandle, Timers } from "./std/timers.ts";
+import { systemTimers } from "./std/timers.ts";
 import { Turn } from "./std/turn.ts";
 import { FrameLog } from "./wire/frame-log.ts";
 

@@ -397,7 +397,7 @@ describe("the recorded Binance run", { skip: NO_CAPTURES }, () => {
           assert.equal(shown?.ready, true);
           near(frame?.values["hma(20)"]?.value, hma[at] as number, "hma");
           assert.equal(frame?.values["hma(20)"]?.ready, true);
-          assert.ok(typeof frame?.values.vwap?.value === "number" && bar.count > 0);
+          assert.ok(typeof frame?.values.vwap?.value === "number" && bar.count > 0, "no vwap");
         });
       });
     }

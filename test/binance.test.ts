@@ -5,10 +5,10 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { BinanceFeed } from "../src/feeds/binance.ts";
-import { systemTimers } from "../src/feeds/timers.ts";
 import { STATE_LIVE } from "../src/market/sink.ts";
 import { timeframeIndex } from "../src/market/timeframe.ts";
 import { SystemClock } from "../src/std/clock.ts";
+import { systemTimers } from "../src/std/timers.ts";
 import {
   CAPTURES,
   FakeSockets,

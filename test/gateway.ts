@@ -57,10 +57,14 @@ const DEADLINE_MS = 40_000;
 const LOOK_MS = 5;
 
 /** Waits until something holds; fails with what was waited for. */
-export async function eventually(holds: () => boolean, what: string, deadlineMs = DEADLINE_MS): Promise<void> {
+export async function eventually(
+  holds: () => boolean,
+  what: string | (() => string),
+  deadlineMs = DEADLINE_MS,
+): Promise<void> {
   const until = Date.now() + deadlineMs;
   while (!holds()) {
-    if (Date.now() > until) throw new Error(`waited in vain for ${what}`);
+    if (Date.now() > until) throw new Error(`waited in vain for ${typeof what === "string" ? what : what()}`);
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }
@@ -438,7 +442,7 @@ export class Client {
     return ack;
   }
 
-  until(holds: () => boolean, what: string): Promise<void> {
+  until(holds: () => boolean, what: string | (() => string)): Promise<void> {
     return eventually(() => {
       if (this.closed !== undefined) throw new Error(`closed with ${this.closed.code} ${this.closed.reason}`);
       return holds();

@@ -264,6 +264,13 @@ export async function settled({ server, turn }: Served): Promise<void> {
 /** Any message, in the words of the JSON form. */
 export type Any = Record<string, unknown> & { type: string };
 
+/** Payloads that the decoder knows by number only. */
+const PAYLOADS: Readonly<Record<string, string>> = { "payload 5": "funding", "payload 6": "liquidation" };
+
+function named(frame: Any): Any {
+  return { ...frame, type: PAYLOADS[frame.type] ?? frame.type };
+}
+
 export interface ProbeOptions {
   protocols?: string[];
   headers?: Record<string, string>;
@@ -281,7 +288,7 @@ export class Probe {
   private constructor(url: string, { protocols = [], headers = {} }: ProbeOptions) {
     this.socket = new WebSocket(url, protocols, { perMessageDeflate: false, headers });
     this.socket.on("message", (data: Buffer, binary) => {
-      if (binary) this.log.push(this.#decoder.decode(data) as unknown as Any);
+      if (binary) this.log.push(named(this.#decoder.decode(data) as unknown as Any));
       else this.log.push(JSON.parse(data.toString()) as Any);
     });
     this.socket.on("close", (code, reason) => {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FeedCounters } from "../src/feeds/feed.ts";
-import { Session, type SessionLimits } from "../src/feeds/session.ts";
+import { Session } from "../src/feeds/session.ts";
 import { SessionPool } from "../src/feeds/session-pool.ts";
+import type { SessionLimits } from "../src/feeds/session-protocol.ts";
 import { STATE_DOWN, STATE_LIVE, STATE_QUIET, STATE_STALE, STATE_SYNCING } from "../src/market/sink.ts";
 import { Random } from "../src/std/random.ts";
 import { FakeSockets, FakeTime, quietLog } from "./contracts/feed.ts";

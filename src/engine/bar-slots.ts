@@ -1,5 +1,6 @@
 import { BAR_FLAGS, BAR_SIZE } from "../indicators/bar.ts";
 import { TIMEFRAME_COUNT } from "../market/timeframe.ts";
+import { grown } from "../std/grow.ts";
 import { DueBars } from "./bar-due.ts";
 
 /**
@@ -29,21 +30,13 @@ export class BarSlots {
   /** Makes room for an instrument and its venue. */
   reserve(instrument: number, venue: number): void {
     while (this.due.length <= venue) this.due.push(new DueBars());
-    if (venue >= this.clock.length) {
-      const venues = Math.max(venue + 1, this.clock.length * 2);
-      this.clock = grown(this.clock, venues, 0);
-      this.nextDue = grown(this.nextDue, venues, Number.POSITIVE_INFINITY);
-    }
-    if (instrument < this.active.length) return;
-    const instruments = Math.max(instrument + 1, this.active.length * 2);
-    const venueOf = new Int32Array(instruments);
-    const active = new Int32Array(instruments);
-    venueOf.set(this.venueOf);
-    active.set(this.active);
-    this.venueOf = venueOf;
-    this.active = active;
-    this.building = grown(this.building, instruments * TIMEFRAME_COUNT * BAR_SIZE, 0);
-    this.previous = grown(this.previous, instruments * TIMEFRAME_COUNT * BAR_SIZE, 0);
+    this.clock = grown(this.clock, venue + 1);
+    this.nextDue = grown(this.nextDue, venue + 1, Number.POSITIVE_INFINITY);
+    const instruments = instrument + 1;
+    this.venueOf = grown(this.venueOf, instruments);
+    this.active = grown(this.active, instruments);
+    this.building = grown(this.building, instruments * TIMEFRAME_COUNT * BAR_SIZE);
+    this.previous = grown(this.previous, instruments * TIMEFRAME_COUNT * BAR_SIZE);
     this.wholeFrom = grown(this.wholeFrom, instruments * TIMEFRAME_COUNT, Number.NaN);
   }
 
@@ -73,10 +66,4 @@ export class BarSlots {
       if (this.previous[at] !== 0) this.previous[at + BAR_FLAGS] |= flag;
     }
   }
-}
-
-function grown(array: Float64Array, length: number, fill: number): Float64Array {
-  const larger = new Float64Array(length).fill(fill, array.length);
-  larger.set(array);
-  return larger;
 }

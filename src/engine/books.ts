@@ -93,8 +93,14 @@ export class Books {
     }
     this.#states.alive(streamOf(instrument, SLOT_ORDERBOOK));
     this.#writeLevels(instrument, numbers, bids.values, bids.count, asks.values, asks.count, flagsOf(flags));
-    if (!venue.rules.ownQuotes) this.#quotes.fromBook(instrument, book, numbers, flags);
+    if (!venue.rules.ownQuotes) this.#quote(instrument, book, numbers, flags);
     this.#changed(streamOf(instrument, SLOT_ORDERBOOK));
+  }
+
+  /** The quote that a book's top is, where the venue has none of its own. */
+  #quote(instrument: number, book: Book, numbers: Float64Array, flags: number): void {
+    this.#quotes.fromBook(instrument, book, numbers, flags);
+    this.#changed(streamOf(instrument, SLOT_QUOTES));
   }
 
   /** Writes levels as ring frames; the last of them says that the event is whole. */
@@ -147,7 +153,7 @@ export class Books {
     this.#writeLevels(instrument, numbers, bids, bidCount, asks, askCount, F.FLAG_SNAPSHOT | flagsOf(flags));
     this.#states.set(stream, STATE_LIVE, "");
     const venue = this.#venues[instrument] as Venue;
-    if (!venue.rules.ownQuotes) this.#quotes.fromBook(instrument, book, numbers, flags);
+    if (!venue.rules.ownQuotes) this.#quote(instrument, book, numbers, flags);
     else if (this.#states.of(streamOf(instrument, SLOT_QUOTES)) === STATE_STALE) {
       this.#states.set(streamOf(instrument, SLOT_QUOTES), STATE_LIVE, "book live again");
     }

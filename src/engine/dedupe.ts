@@ -1,4 +1,5 @@
 import { MAX_TRADE_ID_BYTES, TRADE_NUMBER } from "../market/sink.ts";
+import { grown } from "../std/grow.ts";
 
 export const TRADE_NEW = 0;
 export const TRADE_DUPLICATE = 1;
@@ -16,6 +17,8 @@ const RECENT_IDS = 1024;
 export class TradeDedupe {
   #last = new Float64Array(64);
   readonly #recent: (RecentIds | undefined)[] = [];
+  /** The first number of the last hole that was found, in [0]. */
+  readonly missingFrom = new Float64Array(1);
   duplicates = 0;
   holes = 0;
 
@@ -30,10 +33,7 @@ export class TradeDedupe {
   }
 
   register(instrument: number): void {
-    if (instrument < this.#last.length) return;
-    const larger = new Float64Array(Math.max(instrument + 1, this.#last.length * 2));
-    larger.set(this.#last);
-    this.#last = larger;
+    this.#last = grown(this.#last, instrument + 1);
   }
 
   /** Forgets an instrument, so that the first trade of a new subscription is not taken for a hole. */
@@ -53,6 +53,7 @@ export class TradeDedupe {
     this.#last[instrument] = number;
     if (!contiguous || last === 0 || number === last + 1) return TRADE_NEW;
     this.holes += 1;
+    this.missingFrom[0] = last + 1;
     return TRADE_AFTER_HOLE;
   }
 

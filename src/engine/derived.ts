@@ -14,6 +14,7 @@ import {
 import { STATE_LIVE } from "../market/sink.ts";
 import { TIMEFRAME_COUNT } from "../market/timeframe.ts";
 import { assert } from "../std/assert.ts";
+import { grown } from "../std/grow.ts";
 import * as F from "../wire/frame.ts";
 import type { Memory } from "../wire/memory.ts";
 import type { Engine } from "./engine.ts";
@@ -82,17 +83,8 @@ export class Derived {
   }
 
   register(instrument: number): void {
-    const streams = streamOf(instrument + 1, 0);
-    if (streams > this.#watched.length) {
-      const larger = new Uint8Array(Math.max(streams, this.#watched.length * 2));
-      larger.set(this.#watched);
-      this.#watched = larger;
-    }
-    if (instrument >= this.#barsWatched.length) {
-      const larger = new Uint16Array(Math.max(instrument + 1, this.#barsWatched.length * 2));
-      larger.set(this.#barsWatched);
-      this.#barsWatched = larger;
-    }
+    this.#watched = grown(this.#watched, streamOf(instrument + 1, 0));
+    this.#barsWatched = grown(this.#barsWatched, instrument + 1);
   }
 
   /** How many streams somebody has in a form other than the ring's. */

@@ -30,6 +30,7 @@ import {
 } from "../market/sink.ts";
 import { assert } from "../std/assert.ts";
 import type { Clock } from "../std/clock.ts";
+import { grown } from "../std/grow.ts";
 import * as F from "../wire/frame.ts";
 import type { FrameLog } from "../wire/frame-log.ts";
 import { BarFrames } from "./bar-frames.ts";
@@ -125,10 +126,8 @@ export class Engine implements Sink {
     this.quotes.register(id);
     this.dedupe.register(id);
     this.derived.register(id);
-    if (id >= this.#open.length) {
-      this.#venueOf = grown(this.#venueOf, id + 1);
-      this.#open = grown(this.#open, id + 1);
-    }
+    this.#venueOf = grown(this.#venueOf, id + 1);
+    this.#open = grown(this.#open, id + 1);
     this.#venueOf[id] = instrument.venue;
   }
 
@@ -178,9 +177,7 @@ export class Engine implements Sink {
       numbers[TS_EXCHANGE] = 0;
       return false;
     }
-    const event = this.#times[EVENT];
-    if (event !== 0) this.#close(id, venue);
-    this.#times[EVENT] = event;
+    if (this.#times[EVENT] !== 0) this.bars.bars.closeDue(id, this.#times, EVENT);
     return true;
   }
 
@@ -193,7 +190,6 @@ export class Engine implements Sink {
     const slot = this.slot;
     const credible = this.#observe(id);
     const rules = (this.#venues[id] as Venue).rules;
-    const previous = this.dedupe.last(instrument);
     const verdict = this.dedupe.check(
       instrument,
       slot.numbers,
@@ -202,7 +198,9 @@ export class Engine implements Sink {
       rules.contiguousTradeIds,
     );
     if (verdict === TRADE_DUPLICATE) return;
-    if (verdict === TRADE_AFTER_HOLE) this.#hole(instrument, previous + 1, slot.numbers[TRADE_NUMBER] - 1);
+    if (verdict === TRADE_AFTER_HOLE) {
+      this.#hole(instrument, this.dedupe.missingFrom[0], slot.numbers[TRADE_NUMBER] - 1);
+    }
     const stream = streamOf(instrument, SLOT_TRADES);
     // A live stream has had a frame, that of its state, so it needs no introduction.
     if (this.states.of(stream) !== STATE_LIVE) this.states.alive(stream);
@@ -432,10 +430,4 @@ function channelsOffered(listing: InstrumentListing): readonly Channel[] {
   if (offered.has("orderbook")) offered.add("quotes");
   if (offered.has("trades") && listing.sizeUnit === "base") offered.add("bars").add("indicators");
   return CHANNELS.filter((channel) => offered.has(channel));
-}
-
-function grown(array: Int32Array<ArrayBuffer>, needed: number): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(Math.max(needed, array.length * 2));
-  larger.set(array);
-  return larger;
 }

@@ -14,6 +14,7 @@ import { INSTRUMENT_STATUSES, MARKET_TYPES, SIZE_UNITS } from "../market/instrum
 import { TS_EXCHANGE } from "../market/sink.ts";
 import { assert } from "../std/assert.ts";
 import type { Clock } from "../std/clock.ts";
+import { grown } from "../std/grow.ts";
 import {
   FLAG_DERIVED,
   FrameHeader,
@@ -87,12 +88,7 @@ export class FrameWriter {
 
   /** Makes room for an instrument's streams; to be called before any of its frames. */
   register(instrument: MarketInstrument): void {
-    const needed = (instrument.id + 1) * SLOTS_PER_INSTRUMENT;
-    if (needed > this.#sequences.length) {
-      const larger = new Float64Array(Math.max(needed, this.#sequences.length * 2));
-      larger.set(this.#sequences);
-      this.#sequences = larger;
-    }
+    this.#sequences = grown(this.#sequences, (instrument.id + 1) * SLOTS_PER_INSTRUMENT);
   }
 
   /** Writes the directory's frame of a stream that has had none; before the stream's own frame is claimed. */

@@ -10,6 +10,7 @@ import {
   STATE_LIVE,
   TS_EXCHANGE,
 } from "../market/sink.ts";
+import { grown } from "../std/grow.ts";
 import * as F from "../wire/frame.ts";
 import type { Book } from "./book.ts";
 import type { DerivedOutput, FrameWriter } from "./frame-writer.ts";
@@ -36,11 +37,7 @@ export class Quotes {
   }
 
   register(instrument: number): void {
-    const needed = (instrument + 1) * WIDTH;
-    if (needed <= this.#last.length) return;
-    const larger = new Float64Array(Math.max(needed, this.#last.length * 2));
-    larger.set(this.#last);
-    this.#last = larger;
+    this.#last = grown(this.#last, (instrument + 1) * WIDTH);
   }
 
   /** A quote of the venue's own stream, in the slot's numbers. `live` is 0 while the instrument's book is not right. */

@@ -1,5 +1,6 @@
 import { SLOTS_PER_INSTRUMENT } from "../market/channel.ts";
 import { STATE_LIVE } from "../market/sink.ts";
+import { grown } from "../std/grow.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 
 /** The state of every stream, by its number; a change is a frame of the stream itself. */
@@ -17,11 +18,7 @@ export class StreamStates {
   }
 
   register(instrument: number): void {
-    const needed = (instrument + 1) * SLOTS_PER_INSTRUMENT;
-    if (needed <= this.#states.length) return;
-    const larger = new Uint8Array(Math.max(needed, this.#states.length * 2));
-    larger.set(this.#states);
-    this.#states = larger;
+    this.#states = grown(this.#states, (instrument + 1) * SLOTS_PER_INSTRUMENT);
   }
 
   /** 0 for a stream that nobody has asked for. */

@@ -1,9 +1,8 @@
 import type { Sink } from "../market/sink.ts";
-import { FIRST_SEQUENCE, FLAG_INEXACT, LAST_SEQUENCE, PREVIOUS_SEQUENCE, TS_EXCHANGE } from "../market/sink.ts";
 import type { Clock } from "../std/clock.ts";
-import { DecimalFields, fieldsOf, integerOf } from "./fields.ts";
+import type { TimerHandle, Timers } from "../std/timers.ts";
+import { deliverSnapshot } from "./binance-snapshot.ts";
 import type { RestClient } from "./rest.ts";
-import type { TimerHandle, Timers } from "./timers.ts";
 
 /** Whole books cost a weight of 250 of 6,000 a minute; when many are waiting, a fifth of the levels for a fifth of it. */
 const DEEP = { levels: 5000, weight: 250 };
@@ -36,7 +35,6 @@ export class BinanceBooks {
   readonly #waiting = new Map<number, number>();
   /** Requests under way; an answer whose ticket is not the book's any more is dropped. */
   readonly #active = new Map<number, object>();
-  readonly #decimals = new DecimalFields();
   #timer: TimerHandle;
   #planned = false;
   #stopped = false;
@@ -91,13 +89,13 @@ export class BinanceBooks {
   }
 
   async #fetch(instrument: number, size: typeof DEEP, ticket: object): Promise<void> {
-    const { rest, symbol, sink } = this.#options;
+    const { rest, symbol, sink, venue } = this.#options;
     const name = encodeURIComponent(symbol(instrument) ?? "");
     let failure = "";
     try {
       const answer = await rest.get(`/api/v3/depth?symbol=${name}&limit=${size.levels}`, size.weight);
       if (!this.#finish(instrument, ticket)) return;
-      if (!this.#deliver(instrument, answer)) failure = "snapshot is malformed";
+      if (!deliverSnapshot(sink, venue, instrument, answer)) failure = "snapshot is malformed";
     } catch (error) {
       if (!this.#finish(instrument, ticket)) return;
       failure = (error as Error).message;
@@ -107,23 +105,5 @@ export class BinanceBooks {
 
   #finish(instrument: number, ticket: object): boolean {
     return this.#active.get(instrument) === ticket && this.#active.delete(instrument);
-  }
-
-  #deliver(instrument: number, answer: unknown): boolean {
-    const { sink, venue } = this.#options;
-    const snapshot = fieldsOf(answer);
-    const last = integerOf(snapshot?.lastUpdateId);
-    if (snapshot === undefined || Number.isNaN(last)) return false;
-    const slot = sink.slot;
-    this.#decimals.reset();
-    if (!this.#decimals.levels(snapshot.bids, slot.bids)) return false;
-    if (!this.#decimals.levels(snapshot.asks, slot.asks)) return false;
-    slot.numbers[TS_EXCHANGE] = 0;
-    slot.numbers[FIRST_SEQUENCE] = 0;
-    slot.numbers[LAST_SEQUENCE] = last;
-    slot.numbers[PREVIOUS_SEQUENCE] = 0;
-    sink.begin(venue);
-    sink.bookSnapshot(instrument, this.#decimals.inexact ? FLAG_INEXACT : 0);
-    return true;
   }
 }

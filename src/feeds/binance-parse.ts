@@ -1,5 +1,4 @@
-import { SLOT_ORDERBOOK, SLOT_QUOTES, SLOT_TICKER, SLOT_TRADES } from "../market/channel.ts";
-import type { Sink, Slot } from "../market/sink.ts";
+import { SLOT_ORDERBOOK, SLOT_QUOTES, SLOT_TRADES } from "../market/channel.ts";
 import {
   ASK_PRICE,
   ASK_SIZE,
@@ -8,12 +7,9 @@ import {
   FIRST_SEQUENCE,
   FLAG_INEXACT,
   HIGH_24H,
-  INDEX,
   LAST,
   LAST_SEQUENCE,
   LOW_24H,
-  MARK,
-  OPEN_INTEREST,
   PREVIOUS_SEQUENCE,
   PRICE,
   SIDE_BUY,
@@ -31,65 +27,37 @@ import {
   SCANNED_SELL,
   scanBinance,
 } from "./binance-scan.ts";
-import type { FeedCounters } from "./feed.ts";
 import type { Fields } from "./fields.ts";
-import { areKnown, DecimalFields, fieldsOf, integerOf, parseFields, textOf } from "./fields.ts";
+import { areKnown, fieldsOf, integerOf, textOf } from "./fields.ts";
 import { inexact, load } from "./scan.ts";
-import { ScanTarget } from "./scan-target.ts";
-import type { StartedStreams } from "./started-streams.ts";
-import type { SymbolTable } from "./symbol-table.ts";
+import type { EventReader, ParserOptions } from "./venue-parser.ts";
+import { VenueParser } from "./venue-parser.ts";
 
-export interface BinanceParserOptions {
-  sink: Sink;
-  venue: number;
-  symbols: SymbolTable;
-  started: StartedStreams;
-  counters: FeedCounters;
+export interface BinanceParserOptions extends ParserOptions {
   /** The connection was opened with timeUnit=MICROSECOND; milliseconds otherwise. */
   microseconds: boolean;
-  /** Answers, errors and announcements: whatever is no market data. */
-  onControl: (message: Fields) => void;
-  onMalformed: (text: string) => void;
 }
 
-/** Binance spot's messages, handed to the sink. Hot path down to `parseSlowly`. */
-export class BinanceParser {
-  readonly #options: BinanceParserOptions;
-  readonly #sink: Sink;
-  readonly #slot: Slot;
-  readonly #target: ScanTarget;
-  readonly #numbers: Float64Array;
-  readonly #symbols: SymbolTable;
-  readonly #started: StartedStreams;
-  readonly #counters: FeedCounters;
-  readonly #venue: number;
+/** Binance spot's messages, handed to the sink. Hot path down to `read`. */
+export class BinanceParser extends VenueParser {
   readonly #microsPerUnit: number;
-  readonly #decimals = new DecimalFields();
 
   constructor(options: BinanceParserOptions) {
-    this.#options = options;
-    this.#sink = options.sink;
-    this.#slot = options.sink.slot;
-    this.#target = new ScanTarget(options.sink.slot);
-    this.#numbers = options.sink.slot.numbers;
-    this.#symbols = options.symbols;
-    this.#started = options.started;
-    this.#counters = options.counters;
-    this.#venue = options.venue;
+    super(options);
     this.#microsPerUnit = options.microseconds ? 1 : 1000;
   }
 
-  parse(message: Buffer): void {
+  override parse(message: Buffer): void {
     if (load(message)) {
-      const kind = scanBinance(message.length, this.#target, this.#symbols);
-      if (kind !== SCANNED_NOTHING && this.#emit(kind, this.#symbols.found, inexact[0] === 1)) return;
+      const kind = scanBinance(message.length, this.target, this.symbols);
+      if (kind !== SCANNED_NOTHING && this.#emit(kind, this.symbols.found, inexact[0] === 1)) return;
     }
     this.parseSlowly(message);
   }
 
   /** The slot is filled, but for what is the same in the scanner and in JSON; false when the time is impossible. */
   #emit(kind: number, instrument: number, isInexact: boolean): boolean {
-    const numbers = this.#numbers;
+    const numbers = this.numbers;
     if (kind === SCANNED_QUOTE) {
       numbers[TS_EXCHANGE] = 0;
     } else {
@@ -99,25 +67,25 @@ export class BinanceParser {
     let flags = 0;
     if (isInexact) {
       flags = FLAG_INEXACT;
-      this.#counters.inexact += 1;
+      this.counters.inexact += 1;
     }
-    this.#sink.begin(this.#venue);
+    this.sink.begin(this.venue);
     if (kind === SCANNED_QUOTE) {
       this.#quote(instrument, flags);
     } else if (kind === SCANNED_DEPTH) {
       numbers[PREVIOUS_SEQUENCE] = 0;
-      this.#started.mark(instrument, SLOT_ORDERBOOK);
-      this.#sink.bookDelta(instrument, flags);
+      this.started.mark(instrument, SLOT_ORDERBOOK);
+      this.sink.bookDelta(instrument, flags);
     } else {
-      this.#started.mark(instrument, SLOT_TRADES);
-      this.#sink.trade(instrument, kind === SCANNED_BUY ? SIDE_BUY : SIDE_SELL, flags);
+      this.started.mark(instrument, SLOT_TRADES);
+      this.sink.trade(instrument, kind === SCANNED_BUY ? SIDE_BUY : SIDE_SELL, flags);
     }
     return true;
   }
 
   /** Price zero is how Binance says that a side of the book is empty. */
   #quote(instrument: number, flags: number): void {
-    const numbers = this.#numbers;
+    const numbers = this.numbers;
     if (numbers[BID_PRICE] === 0) {
       numbers[BID_PRICE] = Number.NaN;
       numbers[BID_SIZE] = Number.NaN;
@@ -126,39 +94,18 @@ export class BinanceParser {
       numbers[ASK_PRICE] = Number.NaN;
       numbers[ASK_SIZE] = Number.NaN;
     }
-    this.#started.mark(instrument, SLOT_QUOTES);
-    this.#sink.quote(instrument, flags);
+    this.started.mark(instrument, SLOT_QUOTES);
+    this.sink.quote(instrument, flags);
   }
 
-  /** Any message, by JSON.parse and with every field checked. Public: it is what the scanner is compared with. */
-  parseSlowly(message: Buffer): void {
-    this.#counters.slowMessages += 1;
-    const text = message.toString("utf8");
-    const outer = parseFields(text);
-    if (outer === undefined) {
-      this.#counters.parseErrors += 1;
-      this.#options.onMalformed(text);
-      return;
-    }
+  protected override read(outer: Fields, text: string): void {
     const data = "stream" in outer ? fieldsOf(outer.data) : outer;
-    if (data === undefined) this.#malformed(text);
-    else if (isControl(data)) this.#options.onControl(data);
-    else this.#readEvent(data, text);
+    if (data === undefined) this.malformed(text);
+    else if (isControl(data)) this.onControl(data);
+    else this.readEvent(this.#reader(data.e), textOf(data.s), data, text);
   }
 
-  #readEvent(data: Fields, text: string): void {
-    const read = this.#reader(data.e);
-    const symbol = textOf(data.s);
-    const instrument = this.#symbols.instrument(symbol);
-    if (read === undefined || (symbol !== "" && instrument === 0)) {
-      this.#counters.ignored += 1;
-      return;
-    }
-    this.#decimals.reset();
-    if (symbol === "" || !read.call(this, data, instrument)) this.#malformed(text);
-  }
-
-  #reader(type: unknown): ((data: Fields, instrument: number) => boolean) | undefined {
+  #reader(type: unknown): EventReader | undefined {
     if (type === undefined) return this.#readQuote;
     if (type === "trade") return this.#readTrade;
     if (type === "depthUpdate") return this.#readDepth;
@@ -167,64 +114,52 @@ export class BinanceParser {
   }
 
   #readTrade(data: Fields, instrument: number): boolean {
-    const numbers = this.#numbers;
+    const numbers = this.numbers;
     numbers[TRADE_NUMBER] = integerOf(data.t);
     numbers[TS_EXCHANGE] = integerOf(data.T);
-    numbers[PRICE] = this.#decimals.positive(data.p);
-    numbers[SIZE] = this.#decimals.positive(data.q);
+    numbers[PRICE] = this.decimals.positive(data.p);
+    numbers[SIZE] = this.decimals.positive(data.q);
     const makerBought = data.m;
     if (typeof makerBought !== "boolean") return false;
     if (!areKnown(numbers, TRADE_NUMBER, TS_EXCHANGE, PRICE, SIZE)) return false;
-    this.#slot.tradeIdLength = Buffer.from(String(numbers[TRADE_NUMBER])).copy(this.#slot.tradeId);
-    return this.#emit(makerBought ? SCANNED_SELL : SCANNED_BUY, instrument, this.#decimals.inexact);
+    this.setTradeId();
+    return this.#emit(makerBought ? SCANNED_SELL : SCANNED_BUY, instrument, this.decimals.inexact);
   }
 
   #readDepth(data: Fields, instrument: number): boolean {
-    const numbers = this.#numbers;
+    const numbers = this.numbers;
     numbers[TS_EXCHANGE] = integerOf(data.E);
     numbers[FIRST_SEQUENCE] = integerOf(data.U);
     numbers[LAST_SEQUENCE] = integerOf(data.u);
     if (!areKnown(numbers, TS_EXCHANGE, FIRST_SEQUENCE, LAST_SEQUENCE)) return false;
     if ((numbers[FIRST_SEQUENCE] as number) > (numbers[LAST_SEQUENCE] as number)) return false;
-    if (!this.#decimals.levels(data.b, this.#slot.bids)) return false;
-    if (!this.#decimals.levels(data.a, this.#slot.asks)) return false;
-    return this.#emit(SCANNED_DEPTH, instrument, this.#decimals.inexact);
+    if (!this.decimals.levels(data.b, this.slot.bids)) return false;
+    if (!this.decimals.levels(data.a, this.slot.asks)) return false;
+    return this.#emit(SCANNED_DEPTH, instrument, this.decimals.inexact);
   }
 
   #readQuote(data: Fields, instrument: number): boolean {
-    const numbers = this.#numbers;
+    const numbers = this.numbers;
     numbers[LAST_SEQUENCE] = integerOf(data.u);
-    numbers[BID_PRICE] = this.#decimals.decimal(data.b);
-    numbers[BID_SIZE] = this.#decimals.decimal(data.B);
-    numbers[ASK_PRICE] = this.#decimals.decimal(data.a);
-    numbers[ASK_SIZE] = this.#decimals.decimal(data.A);
+    numbers[BID_PRICE] = this.decimals.decimal(data.b);
+    numbers[BID_SIZE] = this.decimals.decimal(data.B);
+    numbers[ASK_PRICE] = this.decimals.decimal(data.a);
+    numbers[ASK_SIZE] = this.decimals.decimal(data.A);
     if (!areKnown(numbers, LAST_SEQUENCE, BID_PRICE, BID_SIZE, ASK_PRICE, ASK_SIZE)) return false;
-    return this.#emit(SCANNED_QUOTE, instrument, this.#decimals.inexact);
+    return this.#emit(SCANNED_QUOTE, instrument, this.decimals.inexact);
   }
 
   #readTicker(data: Fields, instrument: number): boolean {
-    const numbers = this.#numbers;
+    const numbers = this.numbers;
     numbers[TS_EXCHANGE] = integerOf(data.E) * this.#microsPerUnit;
-    numbers[LAST] = this.#decimals.decimal(data.c);
-    numbers[HIGH_24H] = this.#decimals.decimal(data.h);
-    numbers[LOW_24H] = this.#decimals.decimal(data.l);
-    numbers[VOLUME_24H] = this.#decimals.decimal(data.v);
+    numbers[LAST] = this.decimals.decimal(data.c);
+    numbers[HIGH_24H] = this.decimals.decimal(data.h);
+    numbers[LOW_24H] = this.decimals.decimal(data.l);
+    numbers[VOLUME_24H] = this.decimals.decimal(data.v);
     if (!areKnown(numbers, TS_EXCHANGE, LAST, HIGH_24H, LOW_24H, VOLUME_24H)) return false;
     if ((numbers[TS_EXCHANGE] as number) > Number.MAX_SAFE_INTEGER) return false;
-    numbers[MARK] = Number.NaN;
-    numbers[INDEX] = Number.NaN;
-    numbers[OPEN_INTEREST] = Number.NaN;
-    const flags = this.#decimals.inexact ? FLAG_INEXACT : 0;
-    if (flags !== 0) this.#counters.inexact += 1;
-    this.#started.mark(instrument, SLOT_TICKER);
-    this.#sink.begin(this.#venue);
-    this.#sink.ticker(instrument, flags);
+    this.emitTicker(instrument);
     return true;
-  }
-
-  #malformed(text: string): void {
-    this.#counters.malformed += 1;
-    this.#options.onMalformed(text);
   }
 }
 

@@ -1,15 +1,12 @@
-import { SLOT_ORDERBOOK, SLOT_STATE, SLOT_TICKER, SLOT_TRADES } from "../market/channel.ts";
-import type { LevelList, Sink, Slot } from "../market/sink.ts";
+import { SLOT_ORDERBOOK, SLOT_STATE, SLOT_TRADES } from "../market/channel.ts";
+import type { LevelList } from "../market/sink.ts";
 import {
   FIRST_SEQUENCE,
   FLAG_INEXACT,
   HIGH_24H,
-  INDEX,
   LAST,
   LAST_SEQUENCE,
   LOW_24H,
-  MARK,
-  OPEN_INTEREST,
   PREVIOUS_SEQUENCE,
   PRICE,
   SIDE_BUY,
@@ -26,14 +23,12 @@ import {
   SCANNED_UPDATE,
   scanCoinbase,
 } from "./coinbase-scan.ts";
-import type { FeedCounters } from "./feed.ts";
 import type { Fields } from "./fields.ts";
-import { areKnown, DecimalFields, integerOf, parseFields, textOf } from "./fields.ts";
+import { areKnown, integerOf, textOf } from "./fields.ts";
 import { timeOf } from "./rfc3339.ts";
 import { inexact, load } from "./scan.ts";
-import { ScanTarget } from "./scan-target.ts";
-import type { StartedStreams } from "./started-streams.ts";
-import type { SymbolTable } from "./symbol-table.ts";
+import type { EventReader } from "./venue-parser.ts";
+import { VenueParser } from "./venue-parser.ts";
 
 /** A size below zero has been seen ("0.-10000", a printing error of the venue): nothing rests at that price. */
 const BELOW_ZERO = /^(?:-\d+(?:\.\d+)?|\d+\.-\d+)$/;
@@ -41,120 +36,65 @@ const BELOW_ZERO = /^(?:-\d+(?:\.\d+)?|\d+\.-\d+)$/;
 const PRODUCT_IN_TEXT = /"product_id"\s*:\s*"([^"\\]{1,40})"/;
 const BOOK_IN_TEXT = /"type"\s*:\s*"(?:l2update|snapshot)"/;
 
-export interface CoinbaseParserOptions {
-  sink: Sink;
-  venue: number;
-  symbols: SymbolTable;
-  started: StartedStreams;
-  counters: FeedCounters;
-  /** Answers and errors: whatever is no market data. */
-  onControl: (message: Fields) => void;
-  onMalformed: (text: string) => void;
-}
-
-/** Coinbase Exchange's messages, handed to the sink. Hot path down to `parseSlowly`. */
-export class CoinbaseParser {
-  readonly #options: CoinbaseParserOptions;
-  readonly #sink: Sink;
-  readonly #slot: Slot;
-  readonly #target: ScanTarget;
-  readonly #numbers: Float64Array;
-  readonly #symbols: SymbolTable;
-  readonly #started: StartedStreams;
-  readonly #counters: FeedCounters;
-  readonly #venue: number;
-  readonly #decimals = new DecimalFields();
-
-  constructor(options: CoinbaseParserOptions) {
-    this.#options = options;
-    this.#sink = options.sink;
-    this.#slot = options.sink.slot;
-    this.#target = new ScanTarget(options.sink.slot);
-    this.#numbers = options.sink.slot.numbers;
-    this.#symbols = options.symbols;
-    this.#started = options.started;
-    this.#counters = options.counters;
-    this.#venue = options.venue;
-  }
-
-  parse(message: Buffer): void {
+/** Coinbase Exchange's messages, handed to the sink. Hot path down to `unparsed`. */
+export class CoinbaseParser extends VenueParser {
+  override parse(message: Buffer): void {
     if (load(message)) {
-      const kind = scanCoinbase(message.length, this.#target, this.#symbols);
+      const kind = scanCoinbase(message.length, this.target, this.symbols);
       if (kind !== SCANNED_NOTHING) {
-        this.#emit(kind, this.#symbols.found, this.#flags(inexact[0] === 1));
+        this.#emit(kind, this.symbols.found, inexact[0] === 1);
         return;
       }
     }
     this.parseSlowly(message);
   }
 
-  #emit(kind: number, instrument: number, flags: number): void {
-    this.#sink.begin(this.#venue);
+  #emit(kind: number, instrument: number, isInexact: boolean): void {
+    let flags = 0;
+    if (isInexact) {
+      flags = FLAG_INEXACT;
+      this.counters.inexact += 1;
+    }
+    this.sink.begin(this.venue);
     if (kind === SCANNED_UPDATE) {
       this.#clearSequences();
-      this.#sink.bookDelta(instrument, flags);
+      this.sink.bookDelta(instrument, flags);
     } else {
-      this.#started.mark(instrument, SLOT_TRADES);
+      this.started.mark(instrument, SLOT_TRADES);
       // The side of a match is the maker's: its opposite is the aggressor's.
-      this.#sink.trade(instrument, kind === SCANNED_MAKER_BUY ? SIDE_SELL : SIDE_BUY, flags);
+      this.sink.trade(instrument, kind === SCANNED_MAKER_BUY ? SIDE_SELL : SIDE_BUY, flags);
     }
-  }
-
-  #flags(isInexact: boolean): number {
-    if (!isInexact) return 0;
-    this.#counters.inexact += 1;
-    return FLAG_INEXACT;
   }
 
   /** The venue counts nothing in its books. */
   #clearSequences(): void {
-    this.#numbers[FIRST_SEQUENCE] = 0;
-    this.#numbers[LAST_SEQUENCE] = 0;
-    this.#numbers[PREVIOUS_SEQUENCE] = 0;
+    this.numbers[FIRST_SEQUENCE] = 0;
+    this.numbers[LAST_SEQUENCE] = 0;
+    this.numbers[PREVIOUS_SEQUENCE] = 0;
   }
 
-  /** Any message, by JSON.parse and with every field checked. Public: it is what the scanner is compared with. */
-  parseSlowly(message: Buffer): void {
-    this.#counters.slowMessages += 1;
-    const text = message.toString("utf8");
-    const data = parseFields(text);
-    if (data === undefined) {
-      this.#counters.parseErrors += 1;
-      this.#options.onMalformed(text);
-      if (BOOK_IN_TEXT.test(text)) this.#loseBook(PRODUCT_IN_TEXT.exec(text)?.[1] ?? "");
-      return;
-    }
-    if (data.type === "subscriptions" || data.type === "error") this.#options.onControl(data);
-    else this.#readEvent(data, text);
+  protected override unparsed(text: string): void {
+    if (BOOK_IN_TEXT.test(text)) this.#loseBook(PRODUCT_IN_TEXT.exec(text)?.[1] ?? "");
   }
 
-  #readEvent(data: Fields, text: string): void {
-    const type = data.type;
-    const read = this.#reader(type);
-    if (read === undefined) {
-      this.#counters.ignored += 1;
+  protected override read(data: Fields, text: string): void {
+    const { type } = data;
+    if (type === "subscriptions" || type === "error") {
+      this.onControl(data);
       return;
     }
     const product = textOf(data.product_id);
-    const instrument = this.#symbols.instrument(product);
-    if (product !== "" && instrument === 0) {
-      this.#counters.ignored += 1;
-      return;
-    }
-    this.#decimals.reset();
-    if (product !== "" && read.call(this, data, instrument)) return;
-    this.#counters.malformed += 1;
-    this.#options.onMalformed(text);
+    if (this.readEvent(this.#reader(type), product, data, text)) return;
     if (type === "l2update" || type === "snapshot") this.#loseBook(product);
   }
 
   /** A change that cannot be read is a change that is missing, and no sequence will tell: the book starts anew. */
   #loseBook(product: string): void {
-    const instrument = this.#symbols.instrument(product);
-    if (instrument !== 0) this.#sink.bookFailed(instrument, "a message of the book could not be read");
+    const instrument = this.symbols.instrument(product);
+    if (instrument !== 0) this.sink.bookFailed(instrument, "a message of the book could not be read");
   }
 
-  #reader(type: unknown): ((data: Fields, instrument: number) => boolean) | undefined {
+  #reader(type: unknown): EventReader | undefined {
     if (type === "match") return this.#readMatch;
     if (type === "l2update") return this.#readUpdate;
     if (type === "snapshot") return this.#readSnapshot;
@@ -165,55 +105,55 @@ export class CoinbaseParser {
   }
 
   #readMatch(data: Fields, instrument: number): boolean {
-    const numbers = this.#numbers;
+    const numbers = this.numbers;
     const side = data.side;
     numbers[TRADE_NUMBER] = integerOf(data.trade_id);
-    numbers[SIZE] = this.#decimals.positive(data.size);
-    numbers[PRICE] = this.#decimals.positive(data.price);
+    numbers[SIZE] = this.decimals.positive(data.size);
+    numbers[PRICE] = this.decimals.positive(data.price);
     numbers[TS_EXCHANGE] = timeOf(data.time);
     if (side !== "buy" && side !== "sell") return false;
     if (!areKnown(numbers, TRADE_NUMBER, SIZE, PRICE, TS_EXCHANGE)) return false;
-    this.#slot.tradeIdLength = Buffer.from(String(numbers[TRADE_NUMBER])).copy(this.#slot.tradeId);
+    this.setTradeId();
     const kind = side === "buy" ? SCANNED_MAKER_BUY : SCANNED_MAKER_SELL;
-    this.#emit(kind, instrument, this.#flags(this.#decimals.inexact));
+    this.#emit(kind, instrument, this.decimals.inexact);
     return true;
   }
 
   /** The trade before we came: state, not an event. */
   #readLastMatch(data: Fields, instrument: number): boolean {
-    this.#numbers[TRADE_NUMBER] = integerOf(data.trade_id);
-    this.#numbers[TS_EXCHANGE] = timeOf(data.time);
-    if (!areKnown(this.#numbers, TRADE_NUMBER, TS_EXCHANGE)) return false;
-    this.#started.mark(instrument, SLOT_TRADES);
-    this.#sink.begin(this.#venue);
-    this.#sink.lastTrade(instrument);
+    this.numbers[TRADE_NUMBER] = integerOf(data.trade_id);
+    this.numbers[TS_EXCHANGE] = timeOf(data.time);
+    if (!areKnown(this.numbers, TRADE_NUMBER, TS_EXCHANGE)) return false;
+    this.started.mark(instrument, SLOT_TRADES);
+    this.sink.begin(this.venue);
+    this.sink.lastTrade(instrument);
     return true;
   }
 
   #readUpdate(data: Fields, instrument: number): boolean {
     const changes = data.changes;
-    const { bids, asks } = this.#slot;
+    const { bids, asks } = this.slot;
     bids.count = 0;
     asks.count = 0;
-    this.#numbers[TS_EXCHANGE] = data.time === undefined ? 0 : timeOf(data.time);
-    if (!Array.isArray(changes) || !areKnown(this.#numbers, TS_EXCHANGE)) return false;
+    this.numbers[TS_EXCHANGE] = data.time === undefined ? 0 : timeOf(data.time);
+    if (!Array.isArray(changes) || !areKnown(this.numbers, TS_EXCHANGE)) return false;
     for (const change of changes) {
       if (!Array.isArray(change) || change.length !== 3 || (change[0] !== "buy" && change[0] !== "sell")) return false;
       if (!this.#level(change[0] === "buy" ? bids : asks, change[1], change[2])) return false;
     }
-    this.#emit(SCANNED_UPDATE, instrument, this.#flags(this.#decimals.inexact));
+    this.#emit(SCANNED_UPDATE, instrument, this.decimals.inexact);
     return true;
   }
 
   #readSnapshot(data: Fields, instrument: number): boolean {
-    const { bids, asks } = this.#slot;
-    this.#numbers[TS_EXCHANGE] = data.time === undefined ? 0 : timeOf(data.time);
-    if (!areKnown(this.#numbers, TS_EXCHANGE)) return false;
+    const { bids, asks } = this.slot;
+    this.numbers[TS_EXCHANGE] = data.time === undefined ? 0 : timeOf(data.time);
+    if (!areKnown(this.numbers, TS_EXCHANGE)) return false;
     if (!this.#levels(data.bids, bids) || !this.#levels(data.asks, asks)) return false;
     this.#clearSequences();
-    this.#started.mark(instrument, SLOT_ORDERBOOK);
-    this.#sink.begin(this.#venue);
-    this.#sink.bookSnapshot(instrument, this.#flags(this.#decimals.inexact));
+    this.started.mark(instrument, SLOT_ORDERBOOK);
+    this.sink.begin(this.venue);
+    this.sink.bookSnapshot(instrument, this.countInexact(this.decimals.inexact));
     return true;
   }
 
@@ -229,40 +169,35 @@ export class CoinbaseParser {
   }
 
   #level(levels: LevelList, priceText: unknown, sizeText: unknown): boolean {
-    const price = this.#decimals.positive(priceText);
+    const price = this.decimals.positive(priceText);
     const belowZero = typeof sizeText === "string" && BELOW_ZERO.test(sizeText);
-    const size = belowZero ? 0 : this.#decimals.decimal(sizeText);
+    const size = belowZero ? 0 : this.decimals.decimal(sizeText);
     return !Number.isNaN(price) && !Number.isNaN(size) && levels.push(price, size);
   }
 
   #readTicker(data: Fields, instrument: number): boolean {
-    const numbers = this.#numbers;
+    const numbers = this.numbers;
     numbers[TS_EXCHANGE] = data.time === undefined ? 0 : timeOf(data.time);
-    numbers[LAST] = this.#decimals.positive(data.price);
-    numbers[VOLUME_24H] = this.#decimals.decimal(data.volume_24h);
-    numbers[HIGH_24H] = this.#decimals.decimal(data.high_24h);
-    numbers[LOW_24H] = this.#decimals.decimal(data.low_24h);
-    numbers[MARK] = Number.NaN;
-    numbers[INDEX] = Number.NaN;
-    numbers[OPEN_INTEREST] = Number.NaN;
+    numbers[LAST] = this.decimals.positive(data.price);
+    numbers[VOLUME_24H] = this.decimals.decimal(data.volume_24h);
+    numbers[HIGH_24H] = this.decimals.decimal(data.high_24h);
+    numbers[LOW_24H] = this.decimals.decimal(data.low_24h);
     if (!areKnown(numbers, TS_EXCHANGE, LAST, VOLUME_24H, HIGH_24H, LOW_24H)) return false;
-    this.#started.mark(instrument, SLOT_TICKER);
-    this.#sink.begin(this.#venue);
-    this.#sink.ticker(instrument, this.#flags(this.#decimals.inexact));
+    this.emitTicker(instrument);
     return true;
   }
 
   /** Once a second and product: the venue's clock, and its word on which trade was the last. */
   #readHeartbeat(data: Fields, instrument: number): boolean {
     const lastTrade = integerOf(data.last_trade_id);
-    this.#numbers[TS_EXCHANGE] = timeOf(data.time);
-    if (Number.isNaN(lastTrade) || !areKnown(this.#numbers, TS_EXCHANGE)) return false;
-    this.#started.mark(instrument, SLOT_STATE);
-    this.#sink.begin(this.#venue);
-    this.#sink.heartbeat(this.#venue);
+    this.numbers[TS_EXCHANGE] = timeOf(data.time);
+    if (Number.isNaN(lastTrade) || !areKnown(this.numbers, TS_EXCHANGE)) return false;
+    this.started.mark(instrument, SLOT_STATE);
+    this.sink.begin(this.venue);
+    this.sink.heartbeat(this.venue);
     if (lastTrade === 0) return true;
-    this.#numbers[TRADE_NUMBER] = lastTrade;
-    this.#sink.lastTrade(instrument);
+    this.numbers[TRADE_NUMBER] = lastTrade;
+    this.sink.lastTrade(instrument);
     return true;
   }
 }

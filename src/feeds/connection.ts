@@ -1,8 +1,8 @@
 import type { Clock } from "../std/clock.ts";
+import type { TimerHandle, Timers } from "../std/timers.ts";
 import type { FeedCounters } from "./feed.ts";
-import type { SessionProtocol } from "./session.ts";
+import type { SessionProtocol } from "./session-protocol.ts";
 import type { Socket, SocketFactory } from "./socket.ts";
-import type { TimerHandle, Timers } from "./timers.ts";
 
 /** A stream that never starts is asked for again ever more rarely: it may just be quiet. */
 const MAX_START_TIMEOUT_MS = 60 * 60 * 1000;

@@ -1,7 +1,7 @@
 import type { FeedControl, Sink, VenueRules } from "../market/sink.ts";
 import type { Clock } from "../std/clock.ts";
+import type { Timers } from "../std/timers.ts";
 import type { SocketFactory } from "./socket.ts";
-import type { Timers } from "./timers.ts";
 
 /** The part of a pino logger that feeds use. */
 export interface FeedLog {

@@ -1,6 +1,6 @@
 import { Backoff } from "../std/backoff.ts";
+import type { TimerHandle, Timers } from "../std/timers.ts";
 import type { FeedLog } from "./feed.ts";
-import type { TimerHandle, Timers } from "./timers.ts";
 
 /** New pairs appear some times a week, and a halt shows in the list only. */
 const RELOAD_MS = 60 * 60 * 1000;

@@ -1,32 +1,21 @@
 import type { Sink } from "../market/sink.ts";
-import {
-  FIRST_SEQUENCE,
-  FLAG_INEXACT,
-  LAST_SEQUENCE,
-  PREVIOUS_SEQUENCE,
-  STATE_DOWN,
-  STATE_LIVE,
-  TS_EXCHANGE,
-} from "../market/sink.ts";
+import { STATE_DOWN, STATE_LIVE } from "../market/sink.ts";
 import { BinanceParser } from "./binance-parse.ts";
+import { deliverSnapshot } from "./binance-snapshot.ts";
 import type { Capture } from "./capture.ts";
 import { FRAME_OPENED } from "./capture.ts";
 import { CoinbaseParser } from "./coinbase-parse.ts";
 import type { FeedCounters } from "./feed.ts";
 import type { Fields } from "./fields.ts";
-import { DecimalFields, integerOf } from "./fields.ts";
+import { integerOf } from "./fields.ts";
 import { RepeatingSink } from "./recording-repeat.ts";
 import type { RecordedTime } from "./recording-time.ts";
 import { StartedStreams } from "./started-streams.ts";
 import { SymbolTable } from "./symbol-table.ts";
+import type { VenueParser } from "./venue-parser.ts";
 
 /** Between the last frame of a pass and the first of the next. */
 const PAUSE_MICROS = 1e6;
-
-/** What reads a venue's messages, live or recorded. */
-export interface MessageParser {
-  parse(message: Buffer): void;
-}
 
 export interface PlayerOptions {
   capture: Capture;
@@ -48,9 +37,8 @@ export class RecordingPlayer {
   readonly #options: PlayerOptions;
   readonly #sink: Sink;
   readonly #repeating: RepeatingSink | undefined;
-  readonly #parser: MessageParser;
+  readonly #parser: VenueParser;
   readonly #spanMicros: number;
-  readonly #decimals = new DecimalFields();
   /** The instrument that a book's snapshot is of: Binance's answer does not name it. */
   readonly #snapshotOf: number;
   #pass = 0;
@@ -131,22 +119,10 @@ export class RecordingPlayer {
 
   /** The one answer of interest is a whole book, which was asked for by REST and recorded among the messages. */
   #onControl(message: Fields): void {
-    const last = integerOf(message.lastUpdateId);
-    if (Number.isNaN(last)) return;
+    if (Number.isNaN(integerOf(message.lastUpdateId))) return;
     const { venue, counters } = this.#options;
-    const { slot } = this.#sink;
-    this.#decimals.reset();
-    const isWhole = this.#decimals.levels(message.bids, slot.bids) && this.#decimals.levels(message.asks, slot.asks);
-    if (!isWhole || this.#snapshotOf === 0) {
-      counters.ignored += 1;
-      return;
-    }
-    slot.numbers[TS_EXCHANGE] = 0;
-    slot.numbers[FIRST_SEQUENCE] = 0;
-    slot.numbers[LAST_SEQUENCE] = last;
-    slot.numbers[PREVIOUS_SEQUENCE] = 0;
-    this.#sink.begin(venue);
-    this.#sink.bookSnapshot(this.#snapshotOf, this.#decimals.inexact ? FLAG_INEXACT : 0);
+    if (this.#snapshotOf !== 0 && deliverSnapshot(this.#sink, venue, this.#snapshotOf, message)) return;
+    counters.ignored += 1;
   }
 }
 

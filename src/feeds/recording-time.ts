@@ -1,6 +1,6 @@
 import type { Clock } from "../std/clock.ts";
 import { ManualClock } from "../std/clock.ts";
-import type { TimerHandle, Timers } from "./timers.ts";
+import type { TimerHandle, Timers } from "../std/timers.ts";
 
 /** A step of more than this is not lived through: timers move along with it. */
 const LONGEST_STEP_MICROS = 3600e6;

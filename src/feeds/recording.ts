@@ -2,29 +2,16 @@ import type { FeedControl, VenueRules } from "../market/sink.ts";
 import { STATE_DOWN, STATE_LIVE } from "../market/sink.ts";
 import type { Clock } from "../std/clock.ts";
 import { SystemClock } from "../std/clock.ts";
+import type { TimerHandle } from "../std/timers.ts";
 import type { Capture, CaptureVenue } from "./capture.ts";
 import { readCapture } from "./capture.ts";
 import type { Feed, FeedOptions, FeedStatus } from "./feed.ts";
 import { FeedCounters } from "./feed.ts";
 import { RecordingPlayer } from "./recording-player.ts";
 import type { RecordedTime } from "./recording-time.ts";
-import type { TimerHandle } from "./timers.ts";
+import { BINANCE_RULES, COINBASE_RULES } from "./venue-rules.ts";
 
-/** A venue's rules hold for its recorded frames too. */
-const RULES: Readonly<Record<CaptureVenue, VenueRules>> = {
-  binance: Object.freeze({
-    integrity: "range",
-    contiguousTradeIds: true,
-    ownQuotes: true,
-    quotesShareBookSequence: true,
-  }),
-  coinbase: Object.freeze({
-    integrity: "guaranteed",
-    contiguousTradeIds: true,
-    ownQuotes: false,
-    quotesShareBookSequence: false,
-  }),
-};
+const RULES: Readonly<Record<CaptureVenue, VenueRules>> = { binance: BINANCE_RULES, coinbase: COINBASE_RULES };
 
 /** Whoever starts with the server gets to subscribe before the first frame, with which the book's snapshot comes. */
 const START_DELAY_MS = 100;

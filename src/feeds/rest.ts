@@ -1,7 +1,7 @@
 import { Agent, request } from "undici";
 import type { Clock } from "../std/clock.ts";
+import type { TimerHandle, Timers } from "../std/timers.ts";
 import type { FeedCounters } from "./feed.ts";
-import type { TimerHandle, Timers } from "./timers.ts";
 import type { WeightBudget } from "./weight-budget.ts";
 
 /** Largest answer that is read; Binance's list of instruments has some 15 MB. */

@@ -3,6 +3,7 @@ import { slotOf } from "../market/channel.ts";
 import type { FeedControl, Sink, VenueRules } from "../market/sink.ts";
 import { STATE_DOWN, STATE_LIVE, TS_EXCHANGE } from "../market/sink.ts";
 import { assert } from "../std/assert.ts";
+import type { TimerHandle } from "../std/timers.ts";
 import type { Feed, FeedOptions, FeedStatus } from "./feed.ts";
 import { FeedCounters } from "./feed.ts";
 import { ActiveMarkets } from "./simulated-active.ts";
@@ -13,7 +14,6 @@ import { SimulatedMarket, TICK_MICROS } from "./simulated-market.ts";
 import { SimulatedOutput } from "./simulated-output.ts";
 import type { Profile } from "./simulated-profiles.ts";
 import { listingOf, PROFILES, syntheticProfile } from "./simulated-profiles.ts";
-import type { TimerHandle } from "./timers.ts";
 
 export interface SimulatedSettings {
   /** Another seed is another world; both venues must have the same. */

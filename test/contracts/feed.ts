@@ -5,11 +5,11 @@ import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import type { Feed, FeedLog, FeedOptions } from "../../src/feeds/feed.ts";
 import type { SocketFactory, SocketHandlers } from "../../src/feeds/socket.ts";
-import type { Timers } from "../../src/feeds/timers.ts";
 import type { InstrumentListing } from "../../src/market/instrument.ts";
 import * as market from "../../src/market/sink.ts";
 import type { Clock } from "../../src/std/clock.ts";
 import { Random } from "../../src/std/random.ts";
+import type { Timers } from "../../src/std/timers.ts";
 
 const { Slot } = market;
 
