@@ -90,9 +90,11 @@ function checkBooks(served: Served, probe: Probe, depth: number | "full"): void 
   }
   for (const frame of probe.frames) {
     const before = held.get(frame.stream) as number;
+    // The state of a stream that is not live comes first too.
+    if (frame.type === "state" && frame.from_seq === 0) continue;
     if (before < 0) {
       deepStrictEqual([(frame as BookFrame).update_type, frame.from_seq], ["snapshot", 0], "first the snapshot");
-    } else strictEqual(frame.from_seq, before + 1, `then the very next of ${JSON.stringify(frame).slice(0, 200)} ${JSON.stringify(probe.frames.filter(f=>f.stream===frame.stream).slice(0,6)).slice(0,2500)} ${JSON.stringify(probe.messages("system"))}`);
+    } else strictEqual(frame.from_seq, before + 1, "then the very next");
     held.set(frame.stream, frame.seq);
     if (frame.type === "orderbook") books.get(frame.stream)?.apply(frame as BookFrame);
   }
@@ -290,7 +292,7 @@ async function fireAndCount(served: Served, models: readonly Model[], size: numb
       for (const stream of activeStreams(served)) {
         const expected =
           model.specOf(stream) !== undefined && open(stream) && channelOfSlot(slotIn(stream)) !== "indicators";
-        strictEqual(got.get(stream) ?? 0, expected ? 1 : 0, `client ${index}, stream ${stream} ${channelOfSlot(slotIn(stream))} ${JSON.stringify(model.specOf(stream))}`);
+        strictEqual(got.get(stream) ?? 0, expected ? 1 : 0, `client ${index}, stream ${stream}`);
       }
     }
   }

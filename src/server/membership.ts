@@ -38,8 +38,8 @@ export class Membership {
   readonly #announce: Announce;
   /** Streams that this client gets now, by their own topic or a wide one, and in which variant. */
   readonly #joined = new Map<number, number>();
-  /** Streams that an ack has listed and that are not joined yet. */
-  readonly #listed = new Set<number>();
+  /** Streams that an ack has listed and that are not joined yet, and the variant that it said. */
+  readonly #listed = new Map<number, number>();
   /** Streams that are left only to be joined in another form: their timeframe goes on being computed. */
   readonly #kept = new Set<number>();
   #wide: WideTopic[] = [];
@@ -87,7 +87,7 @@ export class Membership {
     for (const [stream, variant] of this.#joined) {
       if (!keeps(stream, variant)) this.#leave(stream, variant);
     }
-    for (const stream of this.#listed) if (coverage.variantOf(stream) < 0) this.#listed.delete(stream);
+    for (const [stream, variant] of this.#listed) if (!keeps(stream, variant)) this.#listed.delete(stream);
     for (const stream of this.#kept) if (coverage.variantOf(stream) < 0) this.#unwant(stream);
     this.#instruments = instruments;
     this.#next = 0;
@@ -102,10 +102,12 @@ export class Membership {
     const { coverage } = this.#services;
     const { count, streams } = coverage.owned(subscription, this.#instruments, most);
     if (count <= most) {
-      for (const stream of streams) if (!this.#joined.has(stream)) this.#listed.add(stream);
+      for (const stream of streams) if (!this.#joined.has(stream)) this.#listed.set(stream, coverage.variantOf(stream));
       return { count, streams };
     }
-    for (const stream of this.#listed) if (coverage.ownerOf(stream) === subscription) this.#listed.delete(stream);
+    for (const stream of this.#listed.keys()) {
+      if (coverage.ownerOf(stream) === subscription) this.#listed.delete(stream);
+    }
     return { count, streams: [] };
   }
 
