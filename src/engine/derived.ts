@@ -59,8 +59,8 @@ interface Watch {
   tier: Tier | undefined;
   /** The stream's sequence that the holders have, in a typed array so that it is never boxed. */
   sent: Float64Array;
-  /** The state that the holders were told. */
-  state: number;
+  /** Changes of state that the holders are still to be told, in order: none may be conflated away. */
+  changes: { state: number; reason: string }[];
 }
 
 /**
@@ -108,7 +108,7 @@ export class Derived {
       dirty: false,
       tier: slotIn(stream) === SLOT_ORDERBOOK ? new Tier(TIER_DEPTHS[depthIndexOf(variant)] as number) : undefined,
       sent: new Float64Array(1),
-      state: this.#engine.states.of(stream),
+      changes: [],
     };
     watch.sent[0] = this.#engine.frames.sequence(stream);
     const book = this.#engine.books.get(instrumentOf(stream));
@@ -134,6 +134,17 @@ export class Derived {
   /** Something of the stream changed. Hot path: one load when nobody has it in another form. */
   touch(stream: number): void {
     if (this.#watched[stream] !== 0) this.#mark(stream);
+  }
+
+  /** The stream's state changed: its holders are told at the end of this turn, whatever their period. */
+  stateChanged(stream: number): void {
+    if (this.#watched[stream] === 0) return;
+    const { states } = this.#engine;
+    for (const watch of this.#watches.get(stream) as Watch[]) {
+      watch.changes.push({ state: states.of(stream), reason: states.reasonOf(stream) });
+      watch.dirty = true;
+      (this.#dirty[0] as Watch[]).push(watch);
+    }
   }
 
   /** A trade changed every building bar of the instrument. Hot path. */
@@ -188,12 +199,20 @@ export class Derived {
       watch.sent[0] = frames.sequence(stream);
       out(memory, length, stream, variant);
     };
-    const state = states.of(stream);
-    const becameLive = state === STATE_LIVE && watch.state !== STATE_LIVE;
-    if (watch.tier !== undefined) this.#sendTier(watch, from, becameLive, emit);
-    else if (state === STATE_LIVE || slotIn(stream) >= SLOT_BARS) this.#sendValue(stream, from, emit);
-    if (state !== watch.state && state !== 0) frames.derivedState(stream, state, states.reasonOf(stream), from, emit);
-    watch.state = state;
+    const changes = watch.changes.splice(0);
+    for (const { state, reason } of changes) {
+      // A book is whole again before it is said to be live.
+      if (state === STATE_LIVE) this.#sendData(watch, from, true, emit);
+      frames.derivedState(stream, state, reason, from, emit);
+    }
+    const isLive = states.of(stream) === STATE_LIVE;
+    if (!isLive && slotIn(stream) < SLOT_BARS) return;
+    if (!changes.some(({ state }) => state === STATE_LIVE)) this.#sendData(watch, from, false, emit);
+  }
+
+  #sendData(watch: Watch, from: number, fresh: boolean, emit: (memory: Memory, length: number) => void): void {
+    if (watch.tier !== undefined) this.#sendTier(watch, from, fresh, emit);
+    else this.#sendValue(watch.stream, from, emit);
   }
 
   /** A tier's change; the whole tier when the book became right again, because its holders' copy went stale. */

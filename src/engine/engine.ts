@@ -106,7 +106,7 @@ export class Engine implements Sink {
     this.frames = new FrameWriter(log, clock);
     this.bars = new BarFrames(this.frames, indicators, options.bars ?? {});
     const touch = (stream: number) => this.derived.touch(stream);
-    this.states = new StreamStates(this.frames, touch);
+    this.states = new StreamStates(this.frames, (stream) => this.derived.stateChanged(stream));
     this.quotes = new Quotes(this.frames, this.states);
     this.books = new Books(this.frames, this.states, this.quotes, clock, touch);
     this.last = new LastValues(this.frames);
