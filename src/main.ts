@@ -79,6 +79,7 @@ export class Gateway {
       demand: this.#demand,
       indicators,
       turn: this.#turn,
+      wall: new SystemClock(),
       log: log.child({ part: "server" }),
       limits: {
         messageBytes: 64 * 1024,

@@ -6,7 +6,7 @@ import type { Engine } from "../engine/engine.ts";
 import { describe } from "../indicators/describe.ts";
 import type { IndicatorSet } from "../indicators/registry.ts";
 import { CLOSE_SHUTTING_DOWN, CLOSE_TOO_SLOW, RequestError } from "../market/errors.ts";
-import { SystemClock } from "../std/clock.ts";
+import type { Clock } from "../std/clock.ts";
 import type { Turn } from "../std/turn.ts";
 import { JsonTwin } from "../wire/json.ts";
 import { Access } from "./access.ts";
@@ -42,6 +42,8 @@ export interface ServerOptions {
   demand: Demand;
   indicators: IndicatorSet;
   turn: Turn;
+  /** Time as clients live in it: heartbeats, limits, uptime. In a replay the turn's is another. */
+  wall: Clock;
   log: Logger;
   limits: ServerLimits;
   mode: Services["mode"];
@@ -73,7 +75,7 @@ export class Server {
 
   constructor(options: ServerOptions) {
     this.#options = options;
-    const { engine, demand, turn, log, limits, mode, indicators } = options;
+    const { engine, demand, turn, wall, log, limits, mode, indicators } = options;
     const twin = new JsonTwin(engine.catalog, (id) => {
       const indicator = indicators.get(id);
       return indicator === undefined ? undefined : describe(indicator);
@@ -90,20 +92,20 @@ export class Server {
       publisher,
       coverage: new Coverage(engine.catalog),
       backlog: new Backlog(),
-      clock: turn,
+      clock: wall,
       log,
       limits,
       counters: new ServerCounters(),
       mode,
       hello: (heartbeatMs) => this.#hello(heartbeatMs),
-      time: (microseconds) => (microseconds ? turn.now() : Math.floor(turn.now() / 1000)),
+      time: (microseconds) => (microseconds ? wall.now() : Math.floor(wall.now() / 1000)),
     };
     this.metrics = new Metrics(this.services, () => this.#clients, options.feeds);
-    const clock = new SystemClock();
     turn.onEnd(() => {
       const begun = turn.now();
       publisher.endTurn(begun);
-      this.metrics.turnTook(clock.now() - begun);
+      // A recording's time says nothing of how long a turn took.
+      if (mode !== "replay") this.metrics.turnTook(wall.now() - begun);
     });
     engine.catalog.onActive((instrument) => {
       for (const client of this.#clients) client.activated(instrument);
