@@ -169,8 +169,10 @@ function send(response: HttpResponse, answer: Answer, asked: Asked, services: Se
   response.writeHeader("content-type", answer.contentType ?? "application/json; charset=utf-8");
   response.writeHeader("cache-control", "no-store");
   response.writeHeader("x-content-type-options", "nosniff");
-  if (method === "head") response.endWithoutBody(Buffer.byteLength(answer.body));
-  else response.end(answer.body);
+  if (method !== "head") return void response.end(answer.body);
+  // With a length as its argument the library waits for a body that never comes, and ends the process.
+  response.writeHeader("content-length", String(Buffer.byteLength(answer.body)));
+  response.endWithoutBody();
 }
 
 /** Refuses parameters that a route does not know: one that is misspelt would otherwise be as good as not given. */
