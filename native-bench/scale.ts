@@ -43,8 +43,15 @@ export async function startUpBlock(instruments: number): Promise<number> {
   return delay.max / 1e6;
 }
 
-/** Resident and heap memory, MiB, after trades in every one of so many instruments. */
-export function memoryOf(instruments: number): { rssMiB: number; heapMiB: number; arraysMiB: number } {
+/** MiB, beyond what an idle process takes. */
+export interface Memory {
+  rssMiB: number;
+  heapMiB: number;
+  arraysMiB: number;
+}
+
+/** Memory after some trades in every one of so many instruments; it grows with the history of bars, up to its limit. */
+export function memoryOf(instruments: number): Memory {
   settle();
   const before = process.memoryUsage();
   const pipeline = new Pipeline(syntheticTrades(instruments, "uniform", Math.max(100_000, 10 * instruments)));
