@@ -1,130 +1,199 @@
-/** The command line as a person meets it: a process, its output, its exit code. */
-import { match, ok, strictEqual } from "node:assert";
-import { type ChildProcess, spawn } from "node:child_process";
+/** The command line: help, one clear line for what is wrong, and a clean end. */
+import { deepStrictEqual, match, ok, strictEqual, throws } from "node:assert";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { test } from "node:test";
+import { before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import WebSocket from "ws";
-import { readConfig } from "../src/config.ts";
+import { ConfigError, helpText, readConfig } from "../src/config.ts";
+import { eventually } from "./gateway.ts";
+import { Probe } from "./serve.ts";
 
-const launcher = join(fileURLToPath(new URL(".", import.meta.url)), "../src/tickwire.mjs");
+const root = fileURLToPath(new URL("..", import.meta.url));
 
-interface Outcome {
-  code: number | null;
-  out: string;
-  err: string;
+/** The entry runs the bundle: it must be of these very sources. */
+before(() => {
+  const bundle = join(root, "build/cli.mjs");
+  const sources = readdirSync(join(root, "src"), { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
+  const newest = Math.max(...sources.map(({ parentPath, name }) => statSync(join(parentPath, name)).mtimeMs));
+  if (existsSync(bundle) && statSync(bundle).mtimeMs > newest) return;
+  execFileSync("npm", ["run", "-s", "build"], { cwd: root, stdio: "ignore" });
+});
+
+interface Run {
+  stdout: string;
+  stderr: string;
+  code: number | null | undefined;
+  signal(name: NodeJS.Signals): void;
 }
 
-interface Running {
-  process: ChildProcess;
-  /** Resolves with the first line of standard output. */
-  firstLine: Promise<string>;
-  outcome: Promise<Outcome>;
+/** Starts the command; `env` replaces the whole environment but PATH. */
+function start(args: readonly string[], env: Record<string, string> = {}): Run {
+  const child = spawn(process.execPath, [join(root, "src/tickwire.mjs"), ...args], {
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const run: Run = { stdout: "", stderr: "", code: undefined, signal: (name) => child.kill(name) };
+  child.stdout.on("data", (part) => {
+    run.stdout += part;
+  });
+  child.stderr.on("data", (part) => {
+    run.stderr += part;
+  });
+  child.on("close", (code) => {
+    run.code = code;
+  });
+  return run;
 }
 
-/** Runs the command line with nothing of this process's own settings. */
-function start(args: readonly string[], env: Record<string, string> = {}): Running {
-  const { PATH = "" } = process.env;
-  const child = spawn(process.execPath, [launcher, ...args], { env: { PATH, ...env } });
-  let out = "";
-  let err = "";
-  let announce: (line: string) => void;
-  const firstLine = new Promise<string>((resolve) => {
-    announce = resolve;
-  });
-  child.stdout.on("data", (text: Buffer) => {
-    out += text.toString();
-    if (out.includes("\n")) announce(out.split("\n")[0] as string);
-  });
-  child.stderr.on("data", (text: Buffer) => {
-    err += text.toString();
-  });
-  const outcome = new Promise<Outcome>((resolve) => {
-    child.on("close", (code) => {
-      announce(out);
-      resolve({ code, out, err });
+async function finished(run: Run): Promise<Run> {
+  await eventually(() => run.code !== undefined, "the command to end");
+  return run;
+}
+
+/** Starts a server and waits until it listens; resolves to its URL. */
+async function listening(run: Run): Promise<string> {
+  await eventually(() => run.stdout.includes("/stream") || run.code !== undefined, "the server to listen");
+  const url = /ws:\/\/\S+\/stream/.exec(run.stdout)?.[0];
+  ok(url !== undefined, run.stderr);
+  return url;
+}
+
+test("--help, --version, no command", async () => {
+  const [help, none, serve, version] = await Promise.all(
+    [["--help"], [], ["serve", "--help"], ["--version"]].map((args) => finished(start(args))),
+  );
+  for (const run of [help, none, serve, version]) deepStrictEqual([run?.code, run?.stderr], [0, ""]);
+  match(help?.stdout ?? "", /usage: tickwire <command>[\s\S]*serve/);
+  strictEqual(none?.stdout, help?.stdout);
+  strictEqual(serve?.stdout, `${helpText()}\n`);
+  strictEqual(version?.stdout, `${JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version}\n`);
+});
+
+test("the help explains every flag and every environment variable", () => {
+  const source = readFileSync(join(root, "src/config.ts"), "utf8");
+  const help = helpText();
+  const variables = new Set(
+    [...source.matchAll(/"((?:TICKWIRE|BINANCE|COINBASE)_[A-Z_]+|PORT|HOST)"/g)].map((found) => found[1] as string),
+  );
+  ok(variables.size > 20, `${variables.size} variables`);
+  for (const name of variables) ok(help.includes(name), `${name} is explained`);
+  const rows = help.split("\n").filter((line) => line.startsWith("  --"));
+  for (const row of rows) match(row, /^ {2}--[a-z-]+( [A-Z]+)? +\S.{10,} \[[A-Z_]+(, .+)?\]$/);
+  strictEqual(new Set(rows.map((row) => row.trim().split(" ")[0])).size, rows.length);
+});
+
+/** What is wrong, and the line that says so. */
+const WRONG: readonly [args: string[], env: Record<string, string>, line: RegExp][] = [
+  [["sreve"], {}, /unknown command "sreve": did you mean "serve"\?/],
+  [["bogus-command"], {}, /unknown command "bogus-command"; see --help/],
+  [["serve", "--prot", "1"], {}, /unknown flag --prot: did you mean --port\?/],
+  [["serve", "--zzzzzzzz"], {}, /unknown flag --zzzzzzzz; see --help/],
+  [["serve", "extra"], {}, /unexpected argument "extra"/],
+  [["serve", "--port"], {}, /port/],
+  [["serve", "--port", "http"], {}, /--port \(PORT\) is a number from 0 to 65535, not "http"/],
+  [["serve", "--port", "65536"], {}, /from 0 to 65535/],
+  [["serve", "--port", "80.5"], {}, /whole number/],
+  [["serve"], { PORT: "0x50" }, /--port \(PORT\)/],
+  [["serve", "--feeds", "binanse"], {}, /unknown feed "binanse": did you mean "binance"\?/],
+  [["serve"], { TICKWIRE_FEEDS: "sim-a,binance" }, /do not mix/],
+  [["serve", "--feeds", ","], {}, /names no source/],
+  [["serve", "--feeds", "recording"], {}, /recording/],
+  [
+    ["serve", "--feeds", "binance"],
+    { BINANCE_WS_URL: "localhost:99" },
+    /BINANCE_WS_URL is not a URL of ws: or wss:: "localhost:99"/,
+  ],
+  [["serve", "--feeds", "binance"], { BINANCE_REST_URL: "ws://x" }, /BINANCE_REST_URL/],
+  [["serve", "--host", "0.0.0.0"], {}, /--host 0\.0\.0\.0 is not loopback.*--insecure/],
+  [["serve"], { HOST: "::" }, /not loopback/],
+  [["serve", "--require", "kraken"], {}, /--require kraken/],
+  [["serve", "--timeframes", "1m,2m"], {}, /"2m" is none of 1s, 5s/],
+  [["serve", "--origins", "desk.example"], {}, /"desk\.example" is no origin/],
+  [["serve", "--origins", "https://desk.example/path"], {}, /no origin/],
+  [["serve", "--log-level", "loud"], {}, /--log-level \(TICKWIRE_LOG_LEVEL\) is one of fatal/],
+  [["serve", "--speed", "fast"], {}, /--speed/],
+  [["serve", "--seed", "-1"], {}, /seed|-1/],
+];
+
+test("what is wrong with a command line, in one line", () => {
+  for (const [args, env, line] of WRONG) {
+    if (args[0] !== "serve") continue;
+    const read = () => readConfig(args.slice(1), env);
+    throws(read, (error: unknown) => {
+      ok(error instanceof ConfigError, `${args.join(" ")}: ${String(error)}`);
+      match(error.message, line);
+      strictEqual(error.message.includes("\n"), false);
+      return true;
     });
-  });
-  return { process: child, firstLine, outcome };
-}
-
-async function refused(args: readonly string[], expected: RegExp, env: Record<string, string> = {}): Promise<void> {
-  const { code, out, err } = await start(args, env).outcome;
-  strictEqual(code, 2, `${args.join(" ")}: exit code 2, not ${code}: ${err}`);
-  strictEqual(out, "", "nothing on standard output");
-  strictEqual(err.trim().split("\n").length, 1, `one line, not: ${err}`);
-  match(err, expected);
-}
-
-test("what a user gets wrong is one clear line and exit code 2", async () => {
-  await refused(["serve", "--prot", "1"], /unknown flag --prot: did you mean --port\?/);
-  await refused(["serve", "--port", "http"], /--port \(PORT\) is a number from 0 to 65535, not "http"/);
-  await refused(["serve", "--port", "99999"], /--port \(PORT\) is a number/);
-  await refused(["serve", "--feeds", "binanse"], /unknown feed "binanse": did you mean "binance"\?/);
-  await refused(["serve", "--feeds", "binance,sim-a"], /do not mix/);
-  await refused(["serve", "--host", "0.0.0.0"], /not loopback .* --insecure/);
-  await refused(["serve", "--timeframes", "2m"], /--timeframes/);
-  await refused(["serve", "--feeds", "recording"], /--recording FILE/);
-  await refused(["serve", "extra"], /unexpected argument "extra"/);
-  await refused(["server"], /unknown command "server": did you mean "serve"\?/);
-  await refused(["serve"], /BINANCE_WS_URL is not a URL/, { BINANCE_WS_URL: "not a url" });
-  await refused(["serve"], /\(PORT\) is a number/, { PORT: "x" });
-});
-
-test("a port in use is one clear line and exit code 2", async () => {
-  const taken = createServer();
-  await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
-  const { port } = taken.address() as { port: number };
-  await refused(["serve", "--port", String(port), "--log-level", "silent"], new RegExp(`127.0.0.1:${port} .*in use`));
-  await new Promise((resolve) => taken.close(resolve));
-});
-
-test("two servers do not share a port", async () => {
-  const first = start(["serve", "--port", "0", "--log-level", "silent"]);
-  const port = /:(\d+)\//.exec(await first.firstLine)?.[1] as string;
-  await refused(["serve", "--port", port, "--log-level", "silent"], /in use/);
-  first.process.kill("SIGTERM");
-  strictEqual((await first.outcome).code, 0);
-});
-
-test("--help explains every flag with its environment variable, --version is the package's", async () => {
-  const { code, out } = await start(["serve", "--help"]).outcome;
-  strictEqual(code, 0);
-  for (const flag of ["port", "host", "feeds", "symbols", "seed", "insecure", "origins", "require", "ring-memory"]) {
-    match(out, new RegExp(`--${flag}\\b.*\\[[A-Z_]+`), `--${flag} with its variable`);
   }
-  match((await start(["--version"]).outcome).out, /^\d+\.\d+\.\d+\n$/);
-  match((await start([]).outcome).out, /usage: tickwire/);
 });
 
-test("serves trades to whoever subscribes, and SIGTERM drains and exits with 0", async () => {
-  const server = start(["serve", "--port", "0", "--log-level", "silent"], { TICKWIRE_SEED: "7" });
-  const url = /ws:\/\/\S+/.exec(await server.firstLine)?.[0] as string;
-  const socket = new WebSocket(url);
-  const types: string[] = [];
-  const closed = new Promise<number>((resolve) => socket.on("close", resolve));
-  await new Promise<void>((resolve) => {
-    socket.on("open", () => socket.send('{"type":"subscribe","channels":["trades"],"symbols":["BTC/USDT"]}'));
-    socket.on("message", (text: Buffer) => {
-      const { type } = JSON.parse(text.toString()) as { type: string };
-      types.push(type);
-      if (type === "trade") resolve();
-    });
+test("flags win over variables, and an empty variable is none", () => {
+  const config = readConfig(["--port=1", "--origins", "https://Desk.example/,http://a:81"], {
+    PORT: "2",
+    HOST: "",
+    TICKWIRE_SEED: "7",
   });
-  server.process.kill("SIGTERM");
-  strictEqual(await closed, 1001, "a close that says why");
-  ok(types.includes("server_shutdown"), "told before the close");
-  const { code } = await server.outcome;
-  strictEqual(code, 0);
+  deepStrictEqual(
+    [config.port, config.host, config.seed, config.origins],
+    [1, "127.0.0.1", 7, ["https://desk.example", "http://a:81"]],
+  );
+  strictEqual(readConfig([], { PORT: "2" }).port, 2);
+  deepStrictEqual(readConfig([], {}).feeds, ["sim-a", "sim-b"]);
+  const open = readConfig(["--host", "0.0.0.0", "--insecure"], {});
+  deepStrictEqual([open.host, open.anyHost], ["0.0.0.0", true]);
+  strictEqual(readConfig([], { HOST: "0.0.0.0", TICKWIRE_INSECURE: "1" }).anyHost, true);
+  throws(() => {
+    (config as { port: number }).port = 3;
+  }, TypeError);
 });
 
-test("flags win over the environment, the environment over the defaults", () => {
-  strictEqual(readConfig([], {}).port, 8080);
-  strictEqual(readConfig([], { PORT: "9000" }).port, 9000);
-  strictEqual(readConfig(["--port", "9001"], { PORT: "9000" }).port, 9001);
-  strictEqual(readConfig(["--host", "0.0.0.0", "--insecure"], {}).anyHost, true);
-  strictEqual(readConfig([], {}).mode, "simulated");
-  strictEqual(readConfig(["--feeds", "binance,coinbase"], {}).mode, "live");
-  ok(Object.isFrozen(readConfig([], {})));
+test("such a line goes to standard error, with exit code 2", async () => {
+  const picked = WRONG.filter((_, index) => [0, 2, 10, 14, 16].includes(index));
+  const runs = await Promise.all(picked.map(([args, env]) => finished(start(args, env))));
+  for (const [index, { stdout, stderr, code }] of runs.entries()) {
+    deepStrictEqual([code, stdout], [2, ""]);
+    match(stderr, picked[index]?.[2] as RegExp);
+    match(stderr, /^tickwire: [^\n]+\n$/);
+  }
 });
+
+test("a port in use, by a stranger or by another gateway, is said in one line with exit code 2", async () => {
+  const stranger = createServer();
+  await new Promise<void>((resolve) => stranger.listen(0, "127.0.0.1", resolve));
+  const { port } = stranger.address() as { port: number };
+  const refused = await finished(start(["serve", "--port", String(port), "--log-level", "silent"]));
+  deepStrictEqual([refused.code, refused.stdout], [2, ""]);
+  match(refused.stderr, new RegExp(`^tickwire: 127\\.0\\.0\\.1:${port} [^\\n]*in use\\?\\n$`));
+  stranger.close();
+  const first = start(["serve", "--port", "0", "--log-level", "silent"]);
+  const url = new URL(await listening(first));
+  const second = await finished(start(["serve", "--port", url.port, "--log-level", "silent"]));
+  deepStrictEqual([second.code, second.stderr.split("\n").length], [2, 2]);
+  first.signal("SIGTERM");
+  strictEqual((await finished(first)).code, 0);
+});
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  test(`${signal} tells the clients, drains and exits with 0`, async () => {
+    const run = start(["serve", "--port", "0", "--log-level", "warn"]);
+    const url = await listening(run);
+    match(run.stdout, /^tickwire \d+\.\d+\.\d+ \(simulated: sim-a, sim-b\) on ws:\/\/127\.0\.0\.1:\d+\/stream\n$/);
+    const probe = await Probe.open(url);
+    await eventually(() => probe.messages("heartbeat").length > 0, "a heartbeat");
+    await probe.until(() => true, "");
+    const subscribed = async () =>
+      (await probe.ask({ type: "subscribe", id: 1, symbols: "*", channels: ["trades"] })).status;
+    strictEqual(await subscribed(), "subscribed");
+    await probe.until(() => probe.messages("trade").length > 0, "a simulated trade");
+    run.signal(signal);
+    deepStrictEqual((await probe.gone()).code, 1001);
+    const last = probe.log.filter((each) => each.type === "server_shutdown");
+    strictEqual(last.length, 1);
+    deepStrictEqual([(await finished(run)).code, run.stderr], [0, ""]);
+  });
+}

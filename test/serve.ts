@@ -230,7 +230,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     demand,
     indicators,
     turn,
-    wall: turn,
+    wall: new SystemClock(),
     log: pino({ level: process.env.TICKWIRE_TEST_LOG ?? "silent" }),
     limits: { ...LIMITS, ...options.limits },
     mode: "simulated",

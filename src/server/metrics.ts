@@ -187,8 +187,9 @@ export class Metrics {
       "First message of a turn to its last frame handed over",
       ["quantile"],
       (set) => {
-        for (const quantile of [50, 90, 99, 99.9])
-          set(this.turnMicros.getValueAtPercentile(quantile), String(quantile / 100));
+        for (const quantile of ["0.5", "0.9", "0.99", "0.999"]) {
+          set(this.turnMicros.getValueAtPercentile(Number(quantile) * 100), quantile);
+        }
       },
     );
   }
