@@ -385,7 +385,7 @@ test(`${THROWN} random frames: served as before, and no memory is kept`, async (
   await probe.level();
   strictEqual(probe.messages("trade").length, 1);
   await leave(served, probe, ...throwers);
-  strictEqual(served.server.services.publisher.memberships, 0);
+  strictEqual(served.server.services.publisher.topics.memberships, 0);
   strictEqual(served.engine.derived.streams, 0);
   strictEqual(served.demand.counts.wanted, 0);
   await eventually(() => served.demand.counts.ending === 0, "the grace periods to end");

@@ -126,7 +126,7 @@ test("a client over its queue limit is closed with 4008, and until then nothing 
   contiguous(reader.log);
   strictEqual(served.server.services.publisher.lost, 0);
   await leave(served, reader);
-  strictEqual(served.server.services.publisher.memberships, 0);
+  strictEqual(served.server.services.publisher.topics.memberships, 0);
   strictEqual(served.demand.counts.wanted, 0);
   await served.stop();
 });
@@ -174,7 +174,7 @@ test("over the memory of all queues the slowest goes first, and no more than nee
   ok(closedFirst < 3, "somebody stays");
   for (const stalled of slow) stalled.destroy();
   await eventually(() => counters.connectionsClosed === 3, "all to be closed");
-  strictEqual(served.server.services.publisher.memberships, 0);
+  strictEqual(served.server.services.publisher.topics.memberships, 0);
   await served.stop();
 });
 
@@ -200,6 +200,6 @@ test("a bootstrap waits for the client's queue, and is no reason to close it", a
   const snapshots = probe.frames.filter((frame) => (frame as unknown as Any).update_type === "snapshot");
   strictEqual(new Set(snapshots.map(({ stream }) => stream)).size, 400);
   await leave(served, probe, keeper);
-  strictEqual(served.server.services.publisher.memberships, 0);
+  strictEqual(served.server.services.publisher.topics.memberships, 0);
   await served.stop();
 });

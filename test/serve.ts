@@ -373,11 +373,12 @@ export class Probe {
   }
 }
 
-/** Closes clients and waits until the server knows. */
+/** Closes clients and waits until the server knows, and has given back what it held for them. */
 export async function leave(served: Served, ...probes: Probe[]): Promise<void> {
   const { counters } = served.server.services;
   const open = probes.filter(({ closed }) => closed === undefined);
   const expected = counters.connectionsClosed + open.length;
   for (const probe of open) probe.socket.terminate();
   await eventually(() => counters.connectionsClosed >= expected, "the connections to be closed");
+  await eventually(() => served.server.services.backlog.size === 0, "the backlog to be empty");
 }

@@ -500,7 +500,7 @@ test("an internal failure closes with 1011, and only the connection that it hit"
   server.engine.bars.want = want;
   await other.level();
   await leave(server, other);
-  strictEqual(server.server.services.publisher.memberships, 0);
+  strictEqual(server.server.services.publisher.topics.memberships, 0);
   await server.stop();
 });
 
@@ -559,7 +559,7 @@ test("/raw: the directory, then every ring frame in order, with a snapshot of ea
   await probe.until(() => probe.messages("error").length === 1, "the refusal");
   strictEqual((probe.messages("error")[0] as Any).code, "not_available");
   await leave(server, warm, probe);
-  strictEqual(server.server.services.publisher.memberships, 0);
+  strictEqual(server.server.services.publisher.topics.memberships, 0);
   await server.stop();
 });
 
@@ -609,7 +609,7 @@ test("/ws/{symbol}: a snapshot, then deltas, in the words of the old system; a b
     await rejects(Probe.open(`${server.url}${path}`), { message: refusal as string }, path as string);
   }
   await leave(server, probe);
-  strictEqual(server.server.services.publisher.memberships, 0);
+  strictEqual(server.server.services.publisher.topics.memberships, 0);
   strictEqual(server.demand.counts.wanted, 0);
   await server.stop();
 });

@@ -387,7 +387,7 @@ for (const seed of [1, 2, 3, 4, 5, 6]) {
 /** When all clients are gone nothing is held, computed or subscribed for them. */
 async function checkEmpty(served: Served): Promise<void> {
   const { engine, server, demand, venues } = served;
-  strictEqual(server.services.publisher.memberships, 0, "nobody is in a topic");
+  strictEqual(server.services.publisher.topics.memberships, 0, "nobody is in a topic");
   strictEqual(engine.derived.streams, 0, "no derived stream is computed");
   strictEqual(demand.counts.wanted, 0, "nothing is wanted");
   await eventually(() => demand.counts.ending === 0, "the grace periods to end");

@@ -43,7 +43,7 @@ export class AnalyticsClient extends Client {
     engine.bars.want(this.#instrument.id, timeframeOfSlot(slotIn(this.#stream)));
     engine.derived.open(this.#stream, VARIANT);
     publisher.drain();
-    publisher.join(this, this.#stream, VARIANT, this.#stream);
+    publisher.topics.join(this, this.#stream, VARIANT, this.#stream);
     this.#joined = true;
     const { plan, closed, building } = engine.bars.latest(this.#instrument.id, timeframeOfSlot(slotIn(this.#stream)));
     const { candle, macd, hma } = analysis(building ?? closed, plan);
@@ -63,7 +63,7 @@ export class AnalyticsClient extends Client {
     super.close();
     if (!this.#joined) return;
     const { engine, demand, publisher } = this.services;
-    publisher.forget(this, this.#stream, VARIANT, this.#stream);
+    publisher.topics.forget(this, this.#stream, VARIANT, this.#stream);
     engine.derived.close(this.#stream, VARIANT);
     engine.bars.unwant(this.#instrument.id, timeframeOfSlot(slotIn(this.#stream)));
     demand.remove(this.#instrument, "bars");

@@ -39,13 +39,14 @@ export class Backlog {
       const task = this.#tasks.values().next().value as Task;
       this.#tasks.delete(task);
       const spent = this.#step(task);
-      cost += spent;
+      cost += Math.max(spent, 1);
       waiting = spent === 0 ? waiting + 1 : 0;
-      if (task.pending) this.#tasks.add(task);
+      // A task that failed is not tried again.
+      if (spent >= 0 && task.pending) this.#tasks.add(task);
     }
     if (this.#tasks.size === 0 || this.#scheduled) return;
     this.#scheduled = true;
-    if (cost === 0) setTimeout(this.#run, PAUSE_MS);
+    if (waiting > 0) setTimeout(this.#run, PAUSE_MS);
     else setImmediate(this.#run);
   }
 
@@ -54,7 +55,7 @@ export class Backlog {
       return task.pending ? task.step() : 0;
     } catch (error) {
       task.failed(error);
-      return 1;
+      return -1;
     }
   }
 }

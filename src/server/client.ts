@@ -4,10 +4,10 @@ import { CLOSE_INTERNAL, CLOSE_TOO_SLOW } from "../market/errors.ts";
 import type { Instrument } from "../market/instrument.ts";
 import type { Memory } from "../wire/memory.ts";
 import type { Task } from "./backlog.ts";
-import type { Member } from "./publisher.ts";
 import { JSON_US } from "./publisher.ts";
 import type { RequestId } from "./request.ts";
 import type { Services } from "./services.ts";
+import type { Member } from "./topics.ts";
 
 /** Bytes in a client's queue above which what it is to be sent first, or again, waits. */
 const LOW_MARK = 1024 * 1024;
@@ -66,6 +66,11 @@ export abstract class Client implements Task, Member {
     return false;
   }
 
+  /** True when what is pending does not wait for the queue. */
+  protected get urgent(): boolean {
+    return false;
+  }
+
   /** Does a piece of it; returns its cost. */
   protected piece(): number {
     return 0;
@@ -73,7 +78,8 @@ export abstract class Client implements Task, Member {
 
   /** Does a piece of what is pending, in one write; nothing while the queue is long. */
   step(): number {
-    if (this.closed || this.queued > LOW_MARK) return 0;
+    if (this.closed) return this.piece();
+    if (this.queued > LOW_MARK && !this.urgent) return 0;
     let cost = 0;
     let failure: unknown;
     // An exception that left the callback would end the process.

@@ -20,6 +20,11 @@ import { TokenBucket } from "./token-bucket.ts";
 const MAX_STREAMS_IN_ACK = 1000;
 /** Wildcards of one connection, one for each channel and exchange: each is compared with every active instrument. */
 const MAX_WILDCARDS = 64;
+/** A wildcard over more instruments than this is resolved in a turn of its own, whoever asks for it: some 5 ms. */
+const MANY_INSTRUMENTS = 1000;
+const LONG_REQUEST_COST = 256 * 1024;
+/** Requests of one connection that wait for such a turn. */
+const MAX_WAITING = 64;
 /** Messages in a row that were refused for their rate, in bursts, after which it is no accident. */
 const FLOOD_BURSTS = 10;
 
@@ -32,6 +37,8 @@ export class Connection extends Client {
   readonly #urlRequest: unknown;
   #nextId = 1;
   #refusedInRow = 0;
+  /** Requests that take long, and those that came after them, in order. */
+  readonly #waiting: unknown[] = [];
 
   constructor(socket: WebSocket<SocketData>, services: Services, urlRequest: unknown) {
     super(socket, services);
@@ -47,11 +54,17 @@ export class Connection extends Client {
   }
 
   override get pending(): boolean {
-    return this.#membership.pending;
+    return this.#waiting.length > 0 || this.#membership.pending;
+  }
+
+  protected override get urgent(): boolean {
+    return this.#waiting.length > 0;
   }
 
   protected override piece(): number {
-    return this.#membership.step();
+    if (this.#waiting.length === 0) return this.#membership.step();
+    this.#answer(this.#waiting.shift());
+    return LONG_REQUEST_COST;
   }
 
   protected begin(): void {
@@ -67,7 +80,22 @@ export class Connection extends Client {
     }
     if (!this.#mayAsk()) return;
     const value = this.#attempt(undefined, () => parse(bytes, isBinary));
-    if (value !== undefined) this.#answer(value);
+    if (value === undefined) return;
+    if (this.#waiting.length === 0 && !this.#isLong(value)) this.#answer(value);
+    else if (this.#waiting.length >= MAX_WAITING)
+      this.error(idOf(value), "rate_limited", "too many requests are waiting");
+    else this.#waiting.push(value);
+    this.services.backlog.add(this);
+  }
+
+  /** True for a request that has wildcards compared with many instruments. */
+  #isLong(value: unknown): boolean {
+    if (this.services.coverage.activeCount <= MANY_INSTRUMENTS) return false;
+    const { type, symbols } = (value ?? {}) as { type?: unknown; symbols?: unknown };
+    if (type === "ping") return false;
+    if (symbols === "*" || (Array.isArray(symbols) && symbols.includes("*"))) return true;
+    for (const { selection } of this.#subscriptions.values()) if (selection.wildcards.length > 0) return true;
+    return false;
   }
 
   /** Takes from the allowance of messages; answers, and in the end closes, when there is none left. */
@@ -153,7 +181,7 @@ export class Connection extends Client {
       const timeframe = timeframeOfSlot(slotIn(stream));
       if (channel === "indicators") engine.bars.useIndicators(instrument.id, timeframe, selection.indicators);
     }
-    this.#membership.apply();
+    this.#membership.apply(replaced === undefined ? [subscription] : [subscription, replaced]);
     const { count, streams } = this.#membership.list(subscription, MAX_STREAMS_IN_ACK);
     this.json({
       type: "system",
@@ -175,7 +203,7 @@ export class Connection extends Client {
     const known = this.#subscriptions.get(subscription) as Subscription;
     this.#subscriptions.delete(subscription);
     this.#release(known);
-    this.#membership.apply();
+    this.#membership.apply([known]);
     this.json({ type: "system", status: "unsubscribed", id: id ?? null, subscription });
     this.services.backlog.add(this);
   }
@@ -217,7 +245,9 @@ export class Connection extends Client {
   /** The socket is gone: gives back what it held. */
   override close(): void {
     super.close();
+    this.#waiting.length = 0;
     this.#membership.close();
+    this.services.backlog.add(this);
     for (const subscription of this.#subscriptions.values()) this.#release(subscription);
     this.#subscriptions.clear();
   }

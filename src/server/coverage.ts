@@ -1,7 +1,10 @@
-import { SLOTS_PER_INSTRUMENT, slotIn, streamOf } from "../market/channel.ts";
-import type { Catalog, Instrument } from "../market/instrument.ts";
+import type { Channel } from "../market/channel.ts";
+import { CHANNELS, SLOTS_PER_INSTRUMENT, streamOf } from "../market/channel.ts";
+import type { Catalog, Instrument, MarketType } from "../market/instrument.ts";
+import { MARKET_TYPES } from "../market/instrument.ts";
 import type { RequestId, SubscribeRequest } from "./request.ts";
 import type { Selection, Wildcard } from "./selection.ts";
+import { WIDE_PARTS, wideScope } from "./topics.ts";
 
 /** One subscription of a connection. */
 export interface Subscription {
@@ -14,20 +17,26 @@ export interface Subscription {
 export interface WideTopic {
   scope: number;
   slot: number;
+  /** Which part of the instruments. */
+  part: number;
   /** The venue's id; 0 is every venue. */
   venue: number;
   variant: number;
 }
 
-/** True when a wildcard covers an instrument. */
-function covers(wildcard: Wildcard, instrument: Instrument): boolean {
-  return (
-    instrument.active &&
-    (wildcard.venue === 0 || wildcard.venue === instrument.venue) &&
-    (wildcard.marketTypes === undefined || wildcard.marketTypes.has(instrument.marketType)) &&
-    instrument.channels.includes(wildcard.channel)
-  );
+/** A wildcard as it is compared with an instrument: bits of channels and of market types. */
+interface Mask {
+  channel: number;
+  marketTypes: number;
+  venue: number;
+  slots: readonly number[];
+  variant: number;
+  owner: number;
 }
+
+/** Instruments in one fill above which everything is cleared at once. */
+const MANY = 256;
+const EVERY_TYPE = (1 << MARKET_TYPES.length) - 1;
 
 /**
  * Which streams subscriptions cover, each in one variant: the last subscription that names it wins. It is worked out
@@ -36,27 +45,45 @@ function covers(wildcard: Wildcard, instrument: Instrument): boolean {
  */
 export class Coverage {
   readonly #catalog: Catalog;
+  /** Ids of the active instruments; in order once `#sort` has run. */
+  readonly #active: number[] = [];
+  #sorted = true;
   /** By stream: 1 + variant, 0 is not covered; and the index of the subscription that decides. */
   #variants = new Uint8Array(64 * SLOTS_PER_INSTRUMENT);
   #owners = new Uint16Array(64 * SLOTS_PER_INSTRUMENT);
-  /** By instrument: the last `fill` that it was in. */
+  /** By instrument: the last `fill` that it was in; its venue, market type and channels, and the list these were read of. */
   #filled = new Uint32Array(64);
+  #venues = new Uint32Array(64);
+  #marketTypes = new Uint8Array(64);
+  #channels = new Uint16Array(64);
+  readonly #read: (readonly Channel[] | undefined)[] = [];
   #fill = 0;
   #subscriptions: readonly Subscription[] = [];
 
   constructor(catalog: Catalog) {
     this.#catalog = catalog;
+    for (const instrument of catalog.all()) if (instrument.active) this.#active.push(instrument.id);
+    catalog.onActive(({ id }) => {
+      this.#sorted &&= id > (this.#active.at(-1) ?? 0);
+      this.#active.push(id);
+    });
+  }
+
+  /** How many instruments a wildcard is compared with. */
+  get activeCount(): number {
+    return this.#active.length;
   }
 
   /** The instruments that subscriptions can cover now, in order of id. */
   instruments(subscriptions: readonly Subscription[]): number[] {
-    const ids: number[] = [];
     if (subscriptions.some(({ selection }) => selection.wildcards.length > 0)) {
-      for (const instrument of this.#catalog.all()) if (instrument.active) ids.push(instrument.id);
-      return ids;
+      if (!this.#sorted) this.#active.sort((a, b) => a - b);
+      this.#sorted = true;
+      return this.#active.slice();
     }
-    for (const { selection } of subscriptions) for (const { instrument } of selection.streams) ids.push(instrument.id);
-    return [...new Set(ids)].sort((a, b) => a - b);
+    const ids = new Set<number>();
+    for (const { selection } of subscriptions) for (const { instrument } of selection.streams) ids.add(instrument.id);
+    return [...ids].sort((a, b) => a - b);
   }
 
   /** Works out the coverage of `ids[from]` to `ids[to - 1]`. */
@@ -64,13 +91,10 @@ export class Coverage {
     this.#reserve();
     this.#fill += 1;
     this.#subscriptions = subscriptions;
-    for (let index = from; index < to; index += 1) {
-      const id = ids[index] as number;
-      this.#filled[id] = this.#fill;
-      this.#variants.fill(0, streamOf(id, 0), streamOf(id + 1, 0));
-    }
+    if (to - from > MANY) this.#variants.fill(0);
+    for (let index = from; index < to; index += 1) this.#begin(ids[index] as number, to - from > MANY);
     subscriptions.forEach(({ selection }, owner) => {
-      for (const wildcard of selection.wildcards) this.#addWildcard(wildcard, owner, ids, from, to);
+      for (const wildcard of selection.wildcards) this.#addWildcard(maskOf(wildcard, owner), ids, from, to);
       for (const { instrument, stream, variant } of selection.streams) {
         if (this.#filled[instrument.id] !== this.#fill) continue;
         this.#variants[stream] = 1 + variant;
@@ -79,13 +103,28 @@ export class Coverage {
     });
   }
 
-  #addWildcard(wildcard: Wildcard, owner: number, ids: readonly number[], from: number, to: number): void {
+  /** Opens an instrument for a fill; reads it again if the venue has listed it anew. */
+  #begin(id: number, isClear: boolean): void {
+    this.#filled[id] = this.#fill;
+    if (!isClear) this.#variants.fill(0, streamOf(id, 0), streamOf(id + 1, 0));
+    const { channels, venue, marketType } = this.#catalog.get(id) as Instrument;
+    if (this.#read[id] === channels) return;
+    this.#read[id] = channels;
+    this.#venues[id] = venue;
+    this.#marketTypes[id] = 1 << MARKET_TYPES.indexOf(marketType);
+    this.#channels[id] = channels.reduce((bits, channel) => bits | (1 << CHANNELS.indexOf(channel)), 0);
+  }
+
+  #addWildcard(mask: Mask, ids: readonly number[], from: number, to: number): void {
+    const { channel, marketTypes, venue, slots, variant, owner } = mask;
     for (let index = from; index < to; index += 1) {
       const id = ids[index] as number;
-      if (!covers(wildcard, this.#catalog.get(id) as Instrument)) continue;
-      for (const slot of wildcard.slots) {
-        const stream = streamOf(id, slot);
-        this.#variants[stream] = 1 + wildcard.variant;
+      if (((this.#channels[id] as number) & channel) === 0) continue;
+      if (((this.#marketTypes[id] as number) & marketTypes) === 0) continue;
+      if (venue !== 0 && this.#venues[id] !== venue) continue;
+      for (let each = 0; each < slots.length; each += 1) {
+        const stream = streamOf(id, slots[each] as number);
+        this.#variants[stream] = 1 + variant;
         this.#owners[stream] = owner;
       }
     }
@@ -94,15 +133,24 @@ export class Coverage {
   #reserve(): void {
     const instruments = this.#catalog.size;
     if (instruments <= this.#filled.length) return;
-    // What was filled is worked out again by whoever needs it.
+    // What was filled, and read, is worked out again by whoever needs it.
     this.#filled = new Uint32Array(2 * instruments);
+    this.#venues = new Uint32Array(2 * instruments);
+    this.#marketTypes = new Uint8Array(2 * instruments);
+    this.#channels = new Uint16Array(2 * instruments);
     this.#variants = new Uint8Array(2 * instruments * SLOTS_PER_INSTRUMENT);
     this.#owners = new Uint16Array(2 * instruments * SLOTS_PER_INSTRUMENT);
+    this.#read.length = 0;
+  }
+
+  /** True when the last `fill` was about a stream's instrument. */
+  isFilled(stream: number): boolean {
+    return this.#filled[stream >>> 5] === this.#fill;
   }
 
   /** The variant in which a stream is wanted; -1 when it is not covered. */
   variantOf(stream: number): number {
-    return this.#filled[stream >>> 5] === this.#fill ? (this.#variants[stream] as number) - 1 : -1;
+    return this.isFilled(stream) ? (this.#variants[stream] as number) - 1 : -1;
   }
 
   /** The subscription that decides the form of a covered stream. */
@@ -113,10 +161,14 @@ export class Coverage {
   /** The streams of `ids` that a subscription decides: how many, and which, up to `most`. */
   owned(subscription: Subscription, ids: readonly number[], most: number): { count: number; streams: number[] } {
     const streams: number[] = [];
+    const owner = this.#subscriptions.indexOf(subscription);
     let count = 0;
+    // Eight bytes at a time: most of an instrument's slots are not covered.
+    const words = new Float64Array(this.#variants.buffer);
     for (const id of ids) {
       for (let stream = streamOf(id, 0); stream < streamOf(id + 1, 0); stream += 1) {
-        if (this.#variants[stream] === 0 || this.ownerOf(stream) !== subscription) continue;
+        if ((stream & 7) === 0 && words[stream >> 3] === 0) stream += 7;
+        if (this.#variants[stream] === 0 || this.#owners[stream] !== owner) continue;
         count += 1;
         if (count <= most) streams.push(stream);
       }
@@ -134,26 +186,35 @@ export class Coverage {
       for (const { slots, venue, variant, marketTypes } of selection.wildcards) {
         if (marketTypes !== undefined) continue;
         for (const slot of slots) {
-          const scope = streamOf(venue, slot);
-          candidates.set(scope, { scope, slot, venue, variant });
+          for (let part = 0; part < WIDE_PARTS; part += 1) {
+            const scope = wideScope(venue, slot, part);
+            candidates.set(scope, { scope, slot, part, venue, variant });
+          }
         }
       }
     }
-    const whole = [...candidates.values()].filter((topic) => this.#isWhole(topic, ids));
-    const everywhere = new Set(whole.filter(({ venue }) => venue === 0).map(({ slot }) => slot));
-    return whole.filter(({ slot, venue }) => venue === 0 || !everywhere.has(slot));
+    const parts: number[][] = Array.from({ length: WIDE_PARTS }, () => []);
+    for (const id of ids) (parts[id & (WIDE_PARTS - 1)] as number[]).push(id);
+    const whole = [...candidates.values()].filter((topic) => this.#isWhole(topic, parts[topic.part] as number[]));
+    const everywhere = new Set(whole.filter(({ venue }) => venue === 0).map(({ scope }) => scope));
+    return whole.filter(({ slot, part, venue }) => venue === 0 || !everywhere.has(wideScope(0, slot, part)));
   }
 
   #isWhole({ slot, venue, variant }: WideTopic, ids: readonly number[]): boolean {
     for (const id of ids) {
       const wanted = this.#variants[streamOf(id, slot)];
       if (wanted === 0 || wanted === 1 + variant) continue;
-      if (venue === 0 || (this.#catalog.get(id) as Instrument).venue === venue) return false;
+      if (venue === 0 || this.#venues[id] === venue) return false;
     }
     return true;
   }
 }
 
-export function inTopic({ slot, venue }: WideTopic, stream: number, instrument: Instrument | undefined): boolean {
-  return slotIn(stream) === slot && (venue === 0 || instrument?.venue === venue);
+function maskOf({ channel, slots, variant, venue, marketTypes }: Wildcard, owner: number): Mask {
+  const types = marketTypes === undefined ? EVERY_TYPE : 0;
+  const bits = [...(marketTypes ?? [])].reduce(
+    (sum, type) => sum | (1 << MARKET_TYPES.indexOf(type as MarketType)),
+    types,
+  );
+  return { channel: 1 << CHANNELS.indexOf(channel), marketTypes: bits, venue, slots, variant, owner };
 }

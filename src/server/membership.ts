@@ -1,4 +1,4 @@
-import { RING } from "../engine/derived.ts";
+import { RING, VARIANTS } from "../engine/derived.ts";
 import {
   instrumentOf,
   SLOT_BARS,
@@ -11,9 +11,9 @@ import {
 import type { Instrument } from "../market/instrument.ts";
 import type { Client } from "./client.ts";
 import type { Subscription, WideTopic } from "./coverage.ts";
-import { inTopic } from "./coverage.ts";
 import type { RequestId } from "./request.ts";
 import type { Services } from "./services.ts";
+import { partOf, wideScope } from "./topics.ts";
 
 /** Instruments looked at together, and what such a look and a join are worth beside the bytes that are sent. */
 const INSTRUMENTS_PER_LOOK = 64;
@@ -42,12 +42,18 @@ export class Membership {
   readonly #listed = new Map<number, number>();
   /** Streams that are left only to be joined in another form: their timeframe goes on being computed. */
   readonly #kept = new Set<number>();
-  #wide: WideTopic[] = [];
+  /** Streams that were left, each times VARIANTS plus its variant: what the engine did for them is to be taken back. */
+  readonly #left: number[] = [];
+  /** Wide topics that this client is in, by scope. */
+  #wide = new Map<number, WideTopic>();
   /** Instruments whose streams are still to be joined: those from `#next` on. */
   #instruments: number[] = [];
   #next = 0;
+  /** Those that the last `apply` looked at. */
+  #applied: readonly number[] = [];
   /** Wide topics to change to when all is joined; undefined when that is to be worked out. */
   #widening: WideTopic[] | undefined = [];
+  #closing = false;
 
   constructor(
     client: Client,
@@ -62,6 +68,8 @@ export class Membership {
   }
 
   get pending(): boolean {
+    if (this.#left.length > 0) return true;
+    if (this.#closing) return this.#joined.size > 0 || this.#kept.size > 0;
     return this.#next < this.#instruments.length || this.#widening?.length !== 0;
   }
 
@@ -70,28 +78,74 @@ export class Membership {
     return this.#joined.get(stream);
   }
 
-  /** The subscriptions changed: leaves at once what they no longer cover; what is new is joined by `step`. */
-  apply(): void {
+  /**
+   * Some subscriptions came or went: leaves at once what is no longer covered; what is new is joined by `step`. Only
+   * the instruments that those name are looked at, all of them for a wildcard.
+   */
+  apply(changed: readonly Subscription[]): void {
     const { coverage, publisher } = this.#services;
     publisher.drain();
     const subscriptions = [...this.#subscriptions.values()];
-    const instruments = coverage.instruments(subscriptions);
+    const instruments = coverage.instruments(changed);
     coverage.fill(subscriptions, instruments, 0, instruments.length);
-    const still = coverage.wideTopics(instruments);
-    const keeps = (stream: number, variant: number) => coverage.variantOf(stream) === variant;
-    for (const topic of this.#wide) {
-      if (!still.some(({ scope, variant }) => scope === topic.scope && variant === topic.variant)) {
-        this.#narrow(topic, keeps);
-      }
+    if (changed.some(({ selection }) => selection.wildcards.length > 0))
+      this.#applyAll(coverage.wideTopics(instruments));
+    else this.#applyNamed(instruments);
+    for (const [stream, variant] of this.#listed) {
+      if (coverage.isFilled(stream) && coverage.variantOf(stream) !== variant) this.#listed.delete(stream);
     }
+    for (const stream of this.#kept) {
+      if (coverage.isFilled(stream) && coverage.variantOf(stream) < 0) this.#unwant(stream);
+    }
+    this.#instruments = [...this.#instruments.slice(this.#next), ...instruments];
+    this.#next = 0;
+    this.#applied = instruments;
+  }
+
+  #applyAll(still: readonly WideTopic[]): void {
+    const { coverage, publisher } = this.#services;
+    const broken = this.#breakWide(still);
     for (const [stream, variant] of this.#joined) {
-      if (!keeps(stream, variant)) this.#leave(stream, variant);
+      if (coverage.variantOf(stream) !== variant) this.#leave(stream, variant, broken);
+      else if (broken.size > 0 && this.#isIn(broken, stream))
+        publisher.topics.join(this.#client, stream, variant, stream);
     }
-    for (const [stream, variant] of this.#listed) if (!keeps(stream, variant)) this.#listed.delete(stream);
-    for (const stream of this.#kept) if (coverage.variantOf(stream) < 0) this.#unwant(stream);
-    this.#instruments = instruments;
+    // All is looked at again, whatever was still to be.
+    this.#instruments = [];
     this.#next = 0;
     this.#widening = still.length === 0 ? [] : undefined;
+  }
+
+  #applyNamed(instruments: readonly number[]): void {
+    const { coverage } = this.#services;
+    const none = new Map<number, WideTopic>();
+    for (const id of instruments) {
+      for (let stream = streamOf(id, 0); stream < streamOf(id + 1, 0); stream += 1) {
+        const joined = this.#joined.get(stream);
+        if (joined === undefined || joined === coverage.variantOf(stream)) continue;
+        const topic = this.#wideTopicOf(this.#wide, stream);
+        if (topic !== undefined) this.#narrow(topic);
+        this.#leave(stream, joined, none);
+      }
+    }
+    // What has one form again may go back to a wide topic.
+    if (this.#hasWildcards()) this.#widening = undefined;
+  }
+
+  #hasWildcards(): boolean {
+    for (const { selection } of this.#subscriptions.values()) if (selection.wildcards.length > 0) return true;
+    return false;
+  }
+
+  /** Leaves the wide topics that no longer hold, and returns them: their streams are in no topic now. */
+  #breakWide(still: readonly WideTopic[]): Map<number, WideTopic> {
+    const broken = new Map(this.#wide);
+    for (const { scope, variant } of still) if (broken.get(scope)?.variant === variant) broken.delete(scope);
+    for (const { slot, variant, scope } of broken.values()) {
+      this.#services.publisher.topics.leave(this.#client, slot, variant, scope);
+      this.#wide.delete(scope);
+    }
+    return broken;
   }
 
   /**
@@ -100,13 +154,13 @@ export class Membership {
    */
   list(subscription: Subscription, most: number): { count: number; streams: number[] } {
     const { coverage } = this.#services;
-    const { count, streams } = coverage.owned(subscription, this.#instruments, most);
+    const { count, streams } = coverage.owned(subscription, this.#applied, most);
     if (count <= most) {
       for (const stream of streams) if (!this.#joined.has(stream)) this.#listed.set(stream, coverage.variantOf(stream));
       return { count, streams };
     }
     for (const stream of this.#listed.keys()) {
-      if (coverage.ownerOf(stream) === subscription) this.#listed.delete(stream);
+      if (coverage.isFilled(stream) && coverage.ownerOf(stream) === subscription) this.#listed.delete(stream);
     }
     return { count, streams: [] };
   }
@@ -120,8 +174,10 @@ export class Membership {
     }
   }
 
-  /** Joins some of what waits, or changes to a wide topic; returns what it cost. */
+  /** Joins some of what waits, or changes to a wide topic; once closed, gives back some of what was held. */
   step(): number {
+    if (this.#left.length > 0) return this.#releaseSome();
+    if (this.#closing) return this.#giveBack();
     if (this.#next < this.#instruments.length) return this.#joinSome();
     this.#widening ??= this.#findWide();
     const topic = this.#widening.pop();
@@ -155,7 +211,7 @@ export class Membership {
     const client = this.#client;
     if (variant !== RING) publisher.levelTier(stream, variant);
     this.#hold(stream, variant);
-    if (!this.#isWide(stream)) publisher.join(client, stream, variant, stream);
+    if (!this.#isIn(this.#wide, stream)) publisher.topics.join(client, stream, variant, stream);
     this.#joined.set(stream, variant);
     if (!this.#listed.delete(stream)) this.#announce(stream, variant, coverage.ownerOf(stream).id);
     let cost = JOIN_COST;
@@ -165,10 +221,18 @@ export class Membership {
     return cost;
   }
 
-  #leave(stream: number, variant: number): void {
-    if (!this.#isWide(stream)) this.#services.publisher.leave(this.#client, stream, variant, stream);
+  /** Leaves a stream that was in its own topic or in a wide one; `broken` are those that were left already. */
+  #leave(stream: number, variant: number, broken: ReadonlyMap<number, WideTopic>): void {
+    const { coverage, engine, publisher } = this.#services;
+    const wasWide = this.#isIn(broken, stream) || this.#isIn(this.#wide, stream);
+    if (!wasWide) publisher.topics.leave(this.#client, stream, variant, stream);
     this.#joined.delete(stream);
-    this.#release(stream, variant);
+    if (coverage.variantOf(stream) < 0) {
+      this.#left.push(stream * VARIANTS + variant);
+      return;
+    }
+    if (variant !== RING) engine.derived.close(stream, variant);
+    if (slotIn(stream) >= SLOT_BARS) this.#kept.add(stream);
   }
 
   /** Has the engine compute what this client wants beside the ring's own frames. */
@@ -179,12 +243,11 @@ export class Membership {
     engine.bars.want(instrumentOf(stream), timeframeOfSlot(slotIn(stream)));
   }
 
+  /** Takes back what `#hold` did. */
   #release(stream: number, variant: number): void {
-    const { coverage, engine } = this.#services;
+    const { engine } = this.#services;
     if (variant !== RING) engine.derived.close(stream, variant);
-    if (slotIn(stream) < SLOT_BARS) return;
-    this.#kept.add(stream);
-    if (coverage.variantOf(stream) < 0) this.#unwant(stream);
+    if (slotIn(stream) >= SLOT_BARS) engine.bars.unwant(instrumentOf(stream), timeframeOfSlot(slotIn(stream)));
   }
 
   #unwant(stream: number): void {
@@ -192,69 +255,76 @@ export class Membership {
     this.#services.engine.bars.unwant(instrumentOf(stream), timeframeOfSlot(slotIn(stream)));
   }
 
-  #wideTopicOf(stream: number): WideTopic | undefined {
-    if (this.#wide.length === 0) return undefined;
-    const instrument = this.#services.catalog.get(instrumentOf(stream));
-    return this.#wide.find((topic) => inTopic(topic, stream, instrument));
-  }
-
-  #isWide(stream: number): boolean {
-    return this.#wideTopicOf(stream) !== undefined;
-  }
-
   #findWide(): WideTopic[] {
     const { coverage } = this.#services;
     const subscriptions = [...this.#subscriptions.values()];
     const instruments = coverage.instruments(subscriptions);
     coverage.fill(subscriptions, instruments, 0, instruments.length);
-    return coverage.wideTopics(instruments).filter(({ scope }) => !this.#wide.some((topic) => topic.scope === scope));
+    return coverage.wideTopics(instruments).filter(({ scope }) => !this.#wide.has(scope));
+  }
+
+  /** The joined streams that a wide topic stands for. */
+  *#streamsOf({ slot, part, venue }: WideTopic): IterableIterator<[stream: number, variant: number]> {
+    const { catalog, coverage } = this.#services;
+    for (const id of coverage.instruments([...this.#subscriptions.values()])) {
+      const stream = streamOf(id, slot);
+      const variant = partOf(stream) === part ? this.#joined.get(stream) : undefined;
+      if (variant !== undefined && (venue === 0 || catalog.get(id)?.venue === venue)) yield [stream, variant];
+    }
   }
 
   /** Replaces the topics of single streams by the wide one that covers them. */
   #widen(topic: WideTopic): number {
-    const { catalog, publisher } = this.#services;
+    const { topics } = this.#services.publisher;
     const client = this.#client;
     let moved = 0;
-    for (const [stream, variant] of this.#joined) {
-      if (!inTopic(topic, stream, catalog.get(instrumentOf(stream))) || this.#isWide(stream)) continue;
-      publisher.leave(client, stream, variant, stream);
+    for (const [stream, variant] of this.#streamsOf(topic)) {
+      if (this.#isIn(this.#wide, stream)) continue;
+      topics.leave(client, stream, variant, stream);
       moved += 1;
     }
-    const inside = topic.venue === 0 ? this.#wide.filter(({ slot }) => slot === topic.slot) : [];
-    for (const { slot, variant, scope } of inside) publisher.leave(client, slot, variant, scope);
-    this.#wide = this.#wide.filter((other) => !inside.includes(other));
-    publisher.join(client, topic.slot, topic.variant, topic.scope);
-    this.#wide.push(topic);
+    for (const { scope, slot, part, variant } of this.#wide.values()) {
+      if (topic.venue !== 0 || slot !== topic.slot || part !== topic.part) continue;
+      topics.leave(client, slot, variant, scope);
+      this.#wide.delete(scope);
+    }
+    topics.join(client, topic.slot, topic.variant, topic.scope);
+    this.#wide.set(topic.scope, topic);
     return JOIN_COST + MOVE_COST * moved;
   }
 
-  /** Takes a wide topic apart: streams that are kept go back to their own topics, the rest is left. */
-  #narrow(topic: WideTopic, keeps: (stream: number, variant: number) => boolean): void {
-    const { catalog, publisher } = this.#services;
-    this.#wide = this.#wide.filter((other) => other !== topic);
-    publisher.leave(this.#client, topic.slot, topic.variant, topic.scope);
-    for (const [stream, variant] of this.#joined) {
-      if (!inTopic(topic, stream, catalog.get(instrumentOf(stream)))) continue;
-      if (keeps(stream, variant)) publisher.join(this.#client, stream, variant, stream);
-      else {
-        this.#joined.delete(stream);
-        this.#release(stream, variant);
-      }
-    }
-    this.#widening = undefined;
+  /** Takes a wide topic apart into the topics of its streams. */
+  #narrow(topic: WideTopic): void {
+    const { topics } = this.#services.publisher;
+    this.#wide.delete(topic.scope);
+    topics.leave(this.#client, topic.slot, topic.variant, topic.scope);
+    for (const [stream, variant] of this.#streamsOf(topic)) topics.join(this.#client, stream, variant, stream);
+  }
+
+  #wideTopicOf(topics: ReadonlyMap<number, WideTopic>, stream: number): WideTopic | undefined {
+    if (topics.size === 0) return undefined;
+    const slot = slotIn(stream);
+    const part = partOf(stream);
+    const everywhere = topics.get(wideScope(0, slot, part));
+    if (everywhere !== undefined) return everywhere;
+    const venue = this.#services.catalog.get(instrumentOf(stream))?.venue ?? 0;
+    return topics.get(wideScope(venue, slot, part));
+  }
+
+  #isIn(topics: ReadonlyMap<number, WideTopic>, stream: number): boolean {
+    return this.#wideTopicOf(topics, stream) !== undefined;
   }
 
   /** An instrument became active: the wildcards that cover it get its streams, announced before their first frame. */
   activated(instrument: Instrument): void {
     const { coverage } = this.#services;
-    const subscriptions = [...this.#subscriptions.values()];
-    if (!subscriptions.some(({ selection }) => selection.wildcards.length > 0)) return;
-    coverage.fill(subscriptions, [instrument.id], 0, 1);
+    if (!this.#hasWildcards()) return;
+    coverage.fill([...this.#subscriptions.values()], [instrument.id], 0, 1);
     let waits = false;
     for (let stream = streamOf(instrument.id, 0); stream < streamOf(instrument.id + 1, 0); stream += 1) {
       const variant = coverage.variantOf(stream);
       if (variant < 0 || this.#joined.has(stream)) continue;
-      const topic = this.#wideTopicOf(stream);
+      const topic = this.#wideTopicOf(this.#wide, stream);
       if (topic?.variant === variant) {
         // It has had no frame yet, so there is nothing to send first.
         this.#hold(stream, variant);
@@ -263,7 +333,7 @@ export class Membership {
         continue;
       }
       // Another subscription wants it in another form than the wide topic has.
-      if (topic !== undefined) this.#narrow(topic, () => true);
+      if (topic !== undefined) this.#narrow(topic);
       waits = true;
     }
     if (!waits) return;
@@ -271,21 +341,37 @@ export class Membership {
     this.#widening = undefined;
   }
 
-  /** The socket is gone, and has left all its topics: gives back what it held. */
+  /** The socket is gone, and has left all its topics: what it held is given back in pieces, by `step`. */
   close(): void {
-    const { engine, publisher } = this.#services;
-    const client = this.#client;
-    for (const [stream, variant] of this.#joined) {
-      if (!this.#isWide(stream)) publisher.forget(client, stream, variant, stream);
-      if (variant !== RING) engine.derived.close(stream, variant);
-      if (slotIn(stream) >= SLOT_BARS) this.#unwant(stream);
+    for (const { slot, variant, scope } of this.#wide.values()) {
+      this.#services.publisher.topics.forget(this.#client, slot, variant, scope);
     }
-    for (const { slot, variant, scope } of this.#wide) publisher.forget(client, slot, variant, scope);
-    for (const stream of this.#kept) this.#unwant(stream);
-    this.#joined.clear();
-    this.#wide = [];
     this.#instruments = [];
     this.#next = 0;
     this.#widening = [];
+    this.#closing = true;
+  }
+
+  #giveBack(): number {
+    const { publisher } = this.#services;
+    let cost = LOOK_COST;
+    for (const [stream, variant] of this.#joined) {
+      if (cost >= PIECE_COST) return cost;
+      cost += MOVE_COST;
+      this.#joined.delete(stream);
+      if (!this.#isIn(this.#wide, stream)) publisher.topics.forget(this.#client, stream, variant, stream);
+      this.#release(stream, variant);
+    }
+    for (const stream of this.#kept) this.#unwant(stream);
+    return cost;
+  }
+
+  #releaseSome(): number {
+    let cost = LOOK_COST;
+    for (; cost < PIECE_COST && this.#left.length > 0; cost += MOVE_COST) {
+      const each = this.#left.pop() as number;
+      this.#release(Math.floor(each / VARIANTS), each % VARIANTS);
+    }
+    return cost;
   }
 }

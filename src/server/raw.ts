@@ -4,7 +4,7 @@ import type { Instrument } from "../market/instrument.ts";
 import { FrameView } from "../wire/generated/views.ts";
 import type { Ring } from "../wire/ring.ts";
 import { Client } from "./client.ts";
-import { RAW_SCOPE } from "./publisher.ts";
+import { RAW_SCOPE } from "./topics.ts";
 
 /** A piece of what comes first ends when it has cost so many bytes. */
 const PIECE_COST = 64 * 1024;
@@ -67,7 +67,7 @@ export class RawConnection extends Client {
       return;
     }
     for (const id of this.#changed(slow)) this.#directory(catalog.get(id) as Instrument);
-    publisher.join(this, RAW_SCOPE, RING, RAW_SCOPE);
+    publisher.topics.join(this, RAW_SCOPE, RING, RAW_SCOPE);
     this.#joined = true;
     this.#next = 1;
     this.#last = catalog.size;
@@ -104,6 +104,6 @@ export class RawConnection extends Client {
 
   override close(): void {
     super.close();
-    if (this.#joined) this.services.publisher.forget(this, RAW_SCOPE, RING, RAW_SCOPE);
+    if (this.#joined) this.services.publisher.topics.forget(this, RAW_SCOPE, RING, RAW_SCOPE);
   }
 }
