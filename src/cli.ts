@@ -54,8 +54,6 @@ async function serve(args: readonly string[]): Promise<void> {
   const gateway = new Gateway(config, log, version());
   const started = await gateway.start();
   if ("error" in started) fail(started.error);
-  const address = `${config.host.includes(":") ? `[${config.host}]` : config.host}:${started.port}`;
-  print(`tickwire ${version()} (${config.mode}: ${config.feeds.join(", ")}) on ws://${address}/stream`);
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) process.exit(1);
@@ -71,4 +69,7 @@ async function serve(args: readonly string[]): Promise<void> {
   };
   process.on("SIGTERM", () => stop("SIGTERM"));
   process.on("SIGINT", () => stop("SIGINT"));
+  // Whoever reads this line may stop the server at once.
+  const address = `${config.host.includes(":") ? `[${config.host}]` : config.host}:${started.port}`;
+  print(`tickwire ${version()} (${config.mode}: ${config.feeds.join(", ")}) on ws://${address}/stream`);
 }

@@ -52,10 +52,11 @@ async function main(): Promise<void> {
   };
   const venue = await VENUES[name](options);
   const environment = name.toUpperCase();
+  // Whoever reads the addresses may stop the venue at once.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void venue.close());
   console.log(
     `${name} on ${options.host}:${venue.port}  ${environment}_WS_URL=${venue.wsUrl} ${environment}_REST_URL=${venue.restUrl}`,
   );
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void venue.close());
 }
 
 function readFlags() {
