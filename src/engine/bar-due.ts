@@ -1,82 +1,57 @@
-import { BAR_CLOSE_TIME } from "../indicators/bar.ts";
+import { TIMEFRAME_COUNT, TIMEFRAME_MICROS } from "../market/timeframe.ts";
+import { assert } from "../std/assert.ts";
+import { grown } from "../std/grow.ts";
 
 /**
- * When the unclosed bars of one venue are due, soonest first, those due together in order of series: a binary heap in
- * typed arrays. It holds at most two entries a series, and grows by doubling. Hot path.
+ * Which instruments of one venue have unclosed bars, by the time that these close at. Per timeframe two lists, for
+ * intervals of even and of odd number: no more are unclosed at once, because the allowance for late trades is no longer
+ * than the narrowest bar. Adding is a store, and a close time is sorted once, when it is due. Hot path.
  */
 export class DueBars {
-  times = new Float64Array(64);
-  series = new Int32Array(64);
-  count = 0;
+  /** Close times, by list; Infinity while it is empty. */
+  readonly #closes = new Float64Array(2 * TIMEFRAME_COUNT).fill(Number.POSITIVE_INFINITY);
+  readonly #counts = new Int32Array(2 * TIMEFRAME_COUNT);
+  readonly #lists = Array.from({ length: 2 * TIMEFRAME_COUNT }, () => new Int32Array(16));
+  /** The earliest close time of all, in [0]. */
+  readonly next = Float64Array.of(Number.POSITIVE_INFINITY);
+  /** What `take` took: the first `count` are instruments in order, some perhaps twice. */
+  taken = new Int32Array(64);
 
-  /** Adds the bar at `bars[at]`, due `lateness` microseconds after its close. */
-  push(series: number, bars: Float64Array, at: number, lateness: number): void {
-    if (this.count === this.times.length) this.#grow();
-    const { times, series: names } = this;
-    const time = bars[at + BAR_CLOSE_TIME] + lateness;
-    let hole = this.count;
-    this.count += 1;
-    while (hole > 0) {
-      const parent = (hole - 1) >> 1;
-      if (times[parent] < time || (times[parent] === time && names[parent] <= series)) break;
-      times[hole] = times[parent];
-      names[hole] = names[parent];
-      hole = parent;
+  /** Notes that the instrument has a bar of the timeframe that closes at `closes[at]`. */
+  add(instrument: number, timeframe: number, closes: Float64Array, at: number): void {
+    const close = closes[at];
+    const list = 2 * timeframe + ((close / TIMEFRAME_MICROS[timeframe]) % 2);
+    const count = this.#counts[list];
+    assert(count === 0 || this.#closes[list] === close, "a timeframe has at most two unclosed intervals");
+    if (count === this.#lists[list].length) this.#lists[list] = grown(this.#lists[list], count + 1);
+    this.#lists[list][count] = instrument;
+    this.#counts[list] = count + 1;
+    this.#closes[list] = close;
+    if (close < this.next[0]) this.next[0] = close;
+  }
+
+  /** Takes all that close at the earliest close time; returns how many. */
+  take(): number {
+    let taken = 0;
+    const due = this.next[0];
+    this.next[0] = Number.POSITIVE_INFINITY;
+    for (let list = 0; list < this.#lists.length; list += 1) {
+      if (this.#closes[list] === due) {
+        const count = this.#counts[list];
+        this.taken = grown(this.taken, taken + count);
+        this.taken.set(this.#lists[list].subarray(0, count), taken);
+        taken += count;
+        this.#counts[list] = 0;
+        this.#closes[list] = Number.POSITIVE_INFINITY;
+      } else if (this.#closes[list] < this.next[0]) this.next[0] = this.#closes[list];
     }
-    times[hole] = time;
-    names[hole] = series;
+    this.taken.subarray(0, taken).sort();
+    return taken;
   }
 
-  /** Removes the first entry. */
-  pop(): void {
-    this.count -= 1;
-    this.#sink(0, this.count);
-  }
-
-  /** Puts entry `from` where `hole` is, or below. */
-  #sink(start: number, from: number): void {
-    const { times, series, count } = this;
-    const time = times[from];
-    const name = series[from];
-    let hole = start;
-    for (;;) {
-      let child = 2 * hole + 1;
-      if (child >= count) break;
-      const right = child + 1;
-      if (
-        right < count &&
-        (times[right] < times[child] || (times[right] === times[child] && series[right] < series[child]))
-      ) {
-        child = right;
-      }
-      if (time < times[child] || (time === times[child] && name <= series[child])) break;
-      times[hole] = times[child];
-      series[hole] = series[child];
-      hole = child;
-    }
-    times[hole] = time;
-    series[hole] = name;
-  }
-
-  /** Removes all entries of a series; a walk over the heap, for when a timeframe is given up. */
-  remove(series: number): void {
-    let kept = 0;
-    for (let entry = 0; entry < this.count; entry += 1) {
-      if (this.series[entry] === series) continue;
-      this.times[kept] = this.times[entry];
-      this.series[kept] = this.series[entry];
-      kept += 1;
-    }
-    this.count = kept;
-    for (let entry = (kept >> 1) - 1; entry >= 0; entry -= 1) this.#sink(entry, entry);
-  }
-
-  #grow(): void {
-    const times = new Float64Array(this.times.length * 2);
-    const series = new Int32Array(this.series.length * 2);
-    times.set(this.times);
-    series.set(this.series);
-    this.times = times;
-    this.series = series;
+  clear(): void {
+    this.#counts.fill(0);
+    this.#closes.fill(Number.POSITIVE_INFINITY);
+    this.next[0] = Number.POSITIVE_INFINITY;
   }
 }

@@ -17,7 +17,8 @@ import { SLOT_BARS, SLOT_INDICATORS, streamOf } from "../market/channel.ts";
 import { TS_EXCHANGE } from "../market/sink.ts";
 import * as F from "../wire/frame.ts";
 import type { Memory } from "../wire/memory.ts";
-import type { BarOutput, BarPage, BarsOptions } from "./bars.ts";
+import type { BarPage } from "./bar-archive.ts";
+import type { BarOutput, BarsOptions } from "./bars.ts";
 import { Bars } from "./bars.ts";
 import type { DerivedOutput, FrameWriter } from "./frame-writer.ts";
 
@@ -120,7 +121,7 @@ export class BarFrames implements BarOutput {
   /** What a new subscriber gets: the last closed bar, and the building one where it is wanted. */
   bootstrap(instrument: number, timeframe: number, withBuilding: boolean, out: DerivedOutput): void {
     const flags = F.FLAG_SNAPSHOT | F.FLAG_LAST_OF_EVENT;
-    if (this.bars.newest(instrument, timeframe, this.#bar, 0, this.#row, 0)) {
+    if (this.bars.archive.newest(instrument, timeframe, this.#bar, 0, this.#row, 0)) {
       this.#derivedBar(instrument, timeframe, BAR_CLOSED, 0, flags, out);
     }
     if (withBuilding && this.bars.building(instrument, timeframe, this.#bar, 0, this.#row, 0)) {
@@ -130,7 +131,7 @@ export class BarFrames implements BarOutput {
 
   bootstrapIndicators(instrument: number, timeframe: number, withBuilding: boolean, out: DerivedOutput): void {
     const flags = F.FLAG_SNAPSHOT | F.FLAG_LAST_OF_EVENT;
-    if (this.bars.newest(instrument, timeframe, this.#bar, 0, this.#row, 0)) {
+    if (this.bars.archive.newest(instrument, timeframe, this.#bar, 0, this.#row, 0)) {
       this.#derivedIndicators(instrument, timeframe, BAR_CLOSED, 0, flags, out);
     }
     if (withBuilding && this.bars.building(instrument, timeframe, this.#bar, 0, this.#row, 0)) {
@@ -159,7 +160,7 @@ export class BarFrames implements BarOutput {
     flags: number,
     out: DerivedOutput,
   ): void {
-    const plan = this.bars.plan(instrument, timeframe);
+    const plan = this.bars.archive.plan(instrument, timeframe);
     const { scratch } = this.#frames;
     const length = encodeIndicators(scratch, 0, this.#bar, 0, timeframe, state, plan, this.#row, 0);
     const stream = streamOf(instrument, SLOT_INDICATORS + timeframe);
@@ -170,15 +171,15 @@ export class BarFrames implements BarOutput {
   latest(instrument: number, timeframe: number): LatestBars {
     const copy = () => ({ bar: this.#bar.slice(), row: this.#row.slice() });
     return {
-      plan: this.bars.plan(instrument, timeframe),
-      closed: this.bars.newest(instrument, timeframe, this.#bar, 0, this.#row, 0) ? copy() : undefined,
+      plan: this.bars.archive.plan(instrument, timeframe),
+      closed: this.bars.archive.newest(instrument, timeframe, this.#bar, 0, this.#row, 0) ? copy() : undefined,
       building: this.bars.building(instrument, timeframe, this.#bar, 0, this.#row, 0) ? copy() : undefined,
     };
   }
 
   /** The newest closed bars that opened in [from, to), microseconds, oldest first. */
   read(instrument: number, timeframe: number, limit: number, from: number, to: number): BarPage {
-    return this.bars.read(instrument, timeframe, limit, from, to);
+    return this.bars.archive.read(instrument, timeframe, limit, from, to);
   }
 
   /** The ids of indicators by name, new ones registered; the message of what is wrong with one. */
@@ -195,7 +196,7 @@ export class BarFrames implements BarOutput {
 
   /** Has a series compute more than the default indicators. They stay: their number is limited. */
   useIndicators(instrument: number, timeframe: number, ids: readonly number[]): void {
-    for (const id of ids) this.bars.useIndicator(instrument, timeframe, id);
+    for (const id of ids) this.bars.archive.useIndicator(instrument, timeframe, id);
   }
 
   /** What the numbers in indicator frames mean. */

@@ -1,6 +1,6 @@
 import { BAR_OPEN_TIME, BAR_SIZE } from "../indicators/bar.ts";
 import { assert } from "../std/assert.ts";
-import { copyBar } from "./bar-trades.ts";
+import { copyBar } from "./bar-arithmetic.ts";
 
 const INITIAL_BARS = 16;
 

@@ -1,4 +1,4 @@
-import { BAR_CLOSE, BAR_CLOSE_TIME, BAR_SIZE } from "../indicators/bar.ts";
+import { BAR_CLOSE, BAR_CLOSE_TIME, BAR_OPEN_TIME, BAR_SIZE } from "../indicators/bar.ts";
 import type { IndicatorPlan } from "../indicators/plan.ts";
 import { BarHistory } from "./bar-history.ts";
 
@@ -83,18 +83,18 @@ export class BarSeries {
 
   /**
    * The row of values as if the building bar at `bars[at]` closed now. A bar between it and the newest, still inside
-   * its allowance, lies at `previous[at]`, or has an open time of 0.
+   * its allowance, lies at `bars[previous]`, or has an open time of 0.
    */
-  peek(bars: Float64Array, at: number, previous: Float64Array, row: Float64Array, rowAt: number): void {
+  peek(bars: Float64Array, at: number, previous: number, row: Float64Array, rowAt: number): void {
     const { plan } = this;
-    if (previous[at] === 0) {
+    if (bars[previous + BAR_OPEN_TIME] === 0) {
       plan.peek(this.#states, 0, bars, at, row, rowAt);
       return;
     }
     this.#replay.reserve(1, plan);
     const { state } = this.#replay;
     for (let index = 0; index < plan.stateSize; index += 1) state[index] = this.#states[index];
-    plan.update(state, 0, previous, at);
+    plan.update(state, 0, bars, previous);
     plan.peek(state, 0, bars, at, row, rowAt);
   }
 

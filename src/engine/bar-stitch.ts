@@ -19,8 +19,8 @@ import {
   BAR_VOLUME,
 } from "../indicators/bar.ts";
 import { HISTORY_ROW } from "../market/sink.ts";
+import { copyBar, foldBar, isFromVenue, isPartial, settleBar } from "./bar-arithmetic.ts";
 import { BarHistory } from "./bar-history.ts";
-import { copyBar, foldBar, isFromVenue, isPartial, settleBar } from "./bar-trades.ts";
 
 /*
  * Making bars from other bars: the venue's own before ours, wide ones from narrow ones. Cold path, may allocate.
@@ -135,7 +135,13 @@ export class Widening {
     if (!(bar[BAR_OPEN_TIME] >= this.#knownFrom)) bar[BAR_FLAGS] |= BAR_PARTIAL;
     settleBar(bar, 0);
     if (wide.count > 0 && wide.has(wide.count - 1, bar, BAR_OPEN_TIME)) {
-      foldBar(wide.bars, wide.offset(wide.count - 1), bar, 0);
+      const into = wide.offset(wide.count - 1);
+      foldBar(wide.bars, into, bar, 0);
+      settleBar(wide.bars, into);
+      const either = wide.bars[into + BAR_FLAGS] | bar[BAR_FLAGS];
+      // The venue's word for a part of it does not make the whole the venue's: late trades of our own part must count.
+      const both = wide.bars[into + BAR_FLAGS] & bar[BAR_FLAGS];
+      wide.bars[into + BAR_FLAGS] = (either & ~BAR_FROM_VENUE) | (both & BAR_FROM_VENUE);
     } else wide.append(bar, 0);
   }
 }

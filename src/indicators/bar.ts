@@ -39,6 +39,8 @@ export const BAR_ACROSS_GAP = 2;
 export const BAR_FROM_VENUE = 4;
 /** Amended, created or replaced after its close. */
 export const BAR_AMENDED = 8;
+/** Unclosed only: what it counts is in the next wider bar already, because its timeframe was asked for mid-way. */
+export const BAR_APART = 16;
 
 /** States of a bar that goes out, in the order of the schema's enum. */
 export const BAR_BUILDING = 1;

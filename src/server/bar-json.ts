@@ -1,5 +1,5 @@
+import type { BarPage } from "../engine/bar-archive.ts";
 import type { LatestBars } from "../engine/bar-frames.ts";
-import type { BarPage } from "../engine/bars.ts";
 import {
   BAR_ACROSS_GAP,
   BAR_BUY_VOLUME,

@@ -1,0 +1,214 @@
+import {
+  BAR_ACROSS_GAP,
+  BAR_APART,
+  BAR_CLOSE_TIME,
+  BAR_FLAGS,
+  BAR_FROM_VENUE,
+  BAR_OPEN_TIME,
+  BAR_PARTIAL,
+  BAR_SIZE,
+} from "../indicators/bar.ts";
+import { TIMEFRAME_COUNT, TIMEFRAME_MICROS } from "../market/timeframe.ts";
+import { assert } from "../std/assert.ts";
+import { grown } from "../std/grow.ts";
+import { addTrade, copyBar, foldBar, openBar } from "./bar-arithmetic.ts";
+import { DueBars } from "./bar-due.ts";
+
+/** One bit for each timeframe. */
+export const ALL_TIMEFRAMES = (1 << TIMEFRAME_COUNT) - 1;
+
+/**
+ * Bars that have not closed, by small integers. A trade is counted once, in the instrument's narrowest timeframe; a bar
+ * that closes is added to the one of the next wider timeframe, because each timeframe divides the next:
+ *
+ *   1m  │ closed 1s bars of this minute        │  + what is below: the 1m bar as it is seen
+ *   1s                  closed │ previous │ building
+ *
+ * A series has up to two unclosed bars, because the allowance for late trades is no longer than the narrowest bar; an
+ * open time of 0 is no bar. Arrays grow by doubling as instruments and venues are registered. Hot path.
+ */
+export class UnclosedBars {
+  /** Per instrument: its venue, and one bit for each timeframe that is computed. */
+  venueOf = new Int32Array(16);
+  active = new Int32Array(16);
+  /** Per series (instrument * 11 + timeframe): a bar's fields each. */
+  building: Float64Array = new Float64Array(16 * TIMEFRAME_COUNT * BAR_SIZE);
+  previous: Float64Array = new Float64Array(16 * TIMEFRAME_COUNT * BAR_SIZE);
+  /** Per series: since when its bars are whole, microseconds; NaN until the first trade tells. */
+  wholeFrom: Float64Array = new Float64Array(16 * TIMEFRAME_COUNT).fill(Number.NaN);
+  /** Per venue: its clock, and what closes when. */
+  clock: Float64Array = new Float64Array(8);
+  readonly due: DueBars[] = [];
+  readonly lateness: number;
+  /** What `look` put together: an older bar at 0, the newest at BAR_SIZE. */
+  readonly seen = new Float64Array(2 * BAR_SIZE);
+
+  constructor(lateness: number) {
+    this.lateness = lateness;
+  }
+
+  /** Makes room for an instrument and its venue. */
+  reserve(instrument: number, venue: number): void {
+    while (this.due.length <= venue) this.due.push(new DueBars());
+    this.clock = grown(this.clock, venue + 1);
+    const instruments = instrument + 1;
+    this.venueOf = grown(this.venueOf, instruments);
+    this.active = grown(this.active, instruments);
+    this.building = grown(this.building, instruments * TIMEFRAME_COUNT * BAR_SIZE);
+    this.previous = grown(this.previous, instruments * TIMEFRAME_COUNT * BAR_SIZE);
+    this.wholeFrom = grown(this.wholeFrom, instruments * TIMEFRAME_COUNT, Number.NaN);
+  }
+
+  isActive(instrument: number, timeframe: number): boolean {
+    return (this.active[instrument] & (1 << timeframe)) !== 0;
+  }
+
+  /** Whether the bar of the interval that `times[at]` lies in has closed. */
+  hasClosed(instrument: number, timeframe: number, times: Float64Array, at: number): boolean {
+    const width = TIMEFRAME_MICROS[timeframe];
+    const opened = times[at] - (times[at] % width);
+    return opened + width + this.lateness <= this.clock[this.venueOf[instrument]];
+  }
+
+  /** BAR_PARTIAL for a bar of the interval that `times[at]` lies in when not all of its trades were seen. */
+  partialFlag(instrument: number, timeframe: number, times: Float64Array, at: number): number {
+    const opened = times[at] - (times[at] % TIMEFRAME_MICROS[timeframe]);
+    return opened < this.wholeFrom[instrument * TIMEFRAME_COUNT + timeframe] ? BAR_PARTIAL : 0;
+  }
+
+  /** Since the first trade says nothing of those before it, even a bar that it opens to the microsecond is partial. */
+  firstTrade(instrument: number, times: Float64Array, at: number): void {
+    const first = instrument * TIMEFRAME_COUNT;
+    for (let series = first; series < first + TIMEFRAME_COUNT; series += 1) {
+      if (Number.isNaN(this.wholeFrom[series])) this.wholeFrom[series] = times[at] + 1;
+    }
+  }
+
+  /** The array that holds the series' bar of the interval that `times[at]` lies in; it is begun when it is not there. */
+  #holder(instrument: number, timeframe: number, times: Float64Array, at: number): Float64Array {
+    const bar = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+    const opened = times[at] - (times[at] % TIMEFRAME_MICROS[timeframe]);
+    const current = this.building[bar + BAR_OPEN_TIME];
+    let bars = this.building;
+    if (opened > current && current !== 0) {
+      // Two widths after the previous bar opened, the allowance is over and the clock has closed it.
+      assert(this.previous[bar + BAR_OPEN_TIME] === 0, "a series has at most two unclosed bars");
+      copyBar(this.building, bar, this.previous, bar);
+    } else if (opened < current) {
+      bars = this.previous;
+      assert(bars[bar] === 0 || bars[bar] === opened, "a series has at most two unclosed bars");
+    }
+    if (bars[bar + BAR_OPEN_TIME] !== opened) {
+      openBar(bars, bar, times, at, timeframe, this.partialFlag(instrument, timeframe, times, at));
+      this.due[this.venueOf[instrument]].add(instrument, timeframe, bars, bar + BAR_CLOSE_TIME);
+    }
+    return bars;
+  }
+
+  /**
+   * Counts a trade in the timeframe's bar that it belongs to; `flags` go into the bar. True when the bar stands apart, so
+   * that the next wider one has to count the trade as well.
+   */
+  add(
+    instrument: number,
+    timeframe: number,
+    side: number,
+    numbers: Float64Array,
+    times: Float64Array,
+    at: number,
+    flags: number,
+  ): boolean {
+    const bar = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+    const bars = this.#holder(instrument, timeframe, times, at);
+    addTrade(bars, bar, numbers, side, times, at);
+    bars[bar + BAR_FLAGS] |= flags;
+    return (bars[bar + BAR_FLAGS] & BAR_APART) !== 0;
+  }
+
+  /** Adds a bar of a timeframe to that of the next wider one, and further on from one that stands apart. */
+  fold(instrument: number, timeframe: number, bars: Float64Array, at: number): void {
+    if ((bars[at + BAR_FLAGS] & BAR_APART) !== 0) return;
+    let wider = this.active[instrument] & (-2 << timeframe) & ALL_TIMEFRAMES;
+    for (; wider !== 0; wider &= wider - 1) {
+      const timeframe = 31 - Math.clz32(wider & -wider);
+      const to = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+      const wide = this.#holder(instrument, timeframe, bars, at + BAR_OPEN_TIME);
+      foldBar(wide, to, bars, at);
+      wide[to + BAR_FLAGS] |= bars[at + BAR_FLAGS] & BAR_ACROSS_GAP;
+      if ((wide[to + BAR_FLAGS] & BAR_APART) === 0) return;
+    }
+  }
+
+  /** Puts the series' unclosed bars together, as they would be if they closed now, in `seen`. */
+  look(instrument: number, timeframe: number): void {
+    const { seen } = this;
+    seen[BAR_OPEN_TIME] = 0;
+    seen[BAR_SIZE + BAR_OPEN_TIME] = 0;
+    const narrower = this.active[instrument] & ((1 << timeframe) - 1);
+    this.#see(instrument, timeframe, timeframe, BAR_ACROSS_GAP | BAR_PARTIAL);
+    for (let left = narrower; left !== 0; ) {
+      const widest = 31 - Math.clz32(left);
+      // That a narrower timeframe began later makes the wider bar no less whole.
+      this.#see(instrument, timeframe, widest, BAR_ACROSS_GAP);
+      left &= ~(1 << widest);
+    }
+  }
+
+  /** Adds the unclosed bars of timeframe `from` to those seen of a timeframe at least as wide. */
+  #see(instrument: number, timeframe: number, from: number, flags: number): void {
+    const bar = (instrument * TIMEFRAME_COUNT + from) * BAR_SIZE;
+    for (let older = 1; older >= 0; older -= 1) {
+      const bars = older === 1 ? this.previous : this.building;
+      if (bars[bar + BAR_OPEN_TIME] === 0) continue;
+      if (from !== timeframe && (bars[bar + BAR_FLAGS] & BAR_APART) !== 0) continue;
+      this.#merge(instrument, timeframe, bars, bar, flags);
+    }
+  }
+
+  #merge(instrument: number, timeframe: number, bars: Float64Array, bar: number, flags: number): void {
+    const { seen } = this;
+    const opened = bars[bar + BAR_OPEN_TIME] - (bars[bar + BAR_OPEN_TIME] % TIMEFRAME_MICROS[timeframe]);
+    if (opened > seen[BAR_SIZE + BAR_OPEN_TIME]) copyBar(seen, BAR_SIZE, seen, 0);
+    const at = opened < seen[BAR_SIZE + BAR_OPEN_TIME] ? 0 : BAR_SIZE;
+    if (seen[at + BAR_OPEN_TIME] !== opened) {
+      const partial = this.partialFlag(instrument, timeframe, bars, bar + BAR_OPEN_TIME);
+      openBar(seen, at, bars, bar + BAR_OPEN_TIME, timeframe, partial);
+    }
+    foldBar(seen, at, bars, bar);
+    seen[at + BAR_FLAGS] |= bars[bar + BAR_FLAGS] & flags;
+  }
+
+  /** Takes a bar that was put together elsewhere, and whose parts are in wider bars already. */
+  put(instrument: number, timeframe: number, bars: Float64Array, at: number): void {
+    const bar = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+    const to = this.#holder(instrument, timeframe, bars, at + BAR_OPEN_TIME);
+    copyBar(bars, at, to, bar);
+    // Trades of our own will come on top of what the venue told.
+    to[bar + BAR_FLAGS] = (to[bar + BAR_FLAGS] & ~BAR_FROM_VENUE) | BAR_APART;
+  }
+
+  /** Gives a timeframe up; what its unclosed bars hold goes to the next wider one. */
+  release(instrument: number, timeframe: number): void {
+    const bar = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+    if (this.previous[bar] !== 0) this.fold(instrument, timeframe, this.previous, bar);
+    if (this.building[bar] !== 0) this.fold(instrument, timeframe, this.building, bar);
+    this.active[instrument] &= ~(1 << timeframe);
+    this.forget(instrument, timeframe);
+  }
+
+  /** Drops a series' unclosed bars. */
+  forget(instrument: number, timeframe: number): void {
+    const bar = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+    this.building.fill(0, bar, bar + BAR_SIZE);
+    this.previous.fill(0, bar, bar + BAR_SIZE);
+  }
+
+  /** Sets a flag in all unclosed bars of an instrument. */
+  flag(instrument: number, flag: number): void {
+    for (let timeframe = 0; timeframe < TIMEFRAME_COUNT; timeframe += 1) {
+      const at = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+      if (this.building[at] !== 0) this.building[at + BAR_FLAGS] |= flag;
+      if (this.previous[at] !== 0) this.previous[at + BAR_FLAGS] |= flag;
+    }
+  }
+}
