@@ -67,8 +67,8 @@ export async function parts(): Promise<Figure[]> {
         const at = ticks.claim(F.LARGEST_TRADE_BYTES);
         const length = F.writeTrade(ticks.memory, at, slot.numbers, 1, 0, slot.tradeIdWords, 10);
         sequences[33] += 1;
-        F.writeRingHeader(ticks.memory, at, header.words, 33, 1, 4, sequences, log.next, slot.numbers, 2);
-        log.commit(ticks, length, 33, sequences);
+        F.writeRingHeader(ticks.memory, at, header.words, 33, 1, 4, sequences, 33, log.next, slot.numbers, 2);
+        log.commit(ticks, length, 33, sequences, 33);
       }),
     },
     ...indicatorTasks(),

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { blockBarsFor } from "../src/engine/bar-history.ts";
 import type { BarOutput, BarsOptions } from "../src/engine/bars.ts";
 import { Bars } from "../src/engine/bars.ts";
 import * as B from "../src/indicators/bar.ts";
@@ -209,6 +210,13 @@ class Naive {
     }
   }
 
+  /** The newest bar that has not closed. */
+  building(series: number): number[] | undefined {
+    const open = Math.max(...(this.#trades.get(series)?.keys() ?? []));
+    if (open < 0 || this.#closed.get(series)?.includes(open) || this.#isDropped(series, open)) return undefined;
+    return this.bar(series, open);
+  }
+
   #isDropped(series: number, open: number): boolean {
     return (this.#dropped.get(series) ?? []).some((bar) => bar[0] === open);
   }
@@ -221,12 +229,21 @@ class Naive {
   #insert(series: number, open: number): void {
     const opens = this.#closed.get(series) ?? [];
     this.#closed.set(series, opens);
-    if (opens.length === this.#options.historyBars) {
-      const dropped = this.#dropped.get(series) ?? [];
-      this.#dropped.set(series, [...dropped, this.bar(series, opens.shift()!)]);
+    if (this.#isFull(opens)) {
+      const dropped = opens.splice(0, this.#block).map((old) => this.bar(series, old));
+      this.#dropped.set(series, [...(this.#dropped.get(series) ?? []), ...dropped]);
     }
     opens.push(open);
     opens.sort((a, b) => a - b);
+  }
+
+  /** Bars go a block at a time. */
+  get #block(): number {
+    return blockBarsFor(this.#options.historyBars);
+  }
+
+  #isFull(opens: readonly number[]): boolean {
+    return opens.length === (Math.ceil(this.#options.historyBars / this.#block) + 1) * this.#block;
   }
 
   trade(instrument: number, trade: Trade): void {
@@ -241,9 +258,10 @@ class Naive {
     this.#trades.set(series, bars);
     const late = open + width + this.#options.latenessMicros <= this.#clock;
     const opens = this.#closed.get(series) ?? [];
-    const full = opens.length === this.#options.historyBars;
+    const full = this.#isFull(opens);
     const known = opens.includes(open);
-    if (late && !known && (full || this.#dropped.has(series)) && !(opens[0]! < open)) {
+    const oldest = full ? opens[this.#block]! : opens[0]!;
+    if (late && !known && (full || this.#dropped.has(series)) && !(oldest < open)) {
       this.tooOld += 1;
       return;
     }
@@ -316,6 +334,58 @@ test("random trades, late ones too: the same frames and bars as the rules by bru
         bench.bars.closed + bench.bars.corrected,
         bench.log.sent.filter((sent) => sent.kind === "bar").length,
       );
+    }),
+    { seed, numRuns: 300 },
+  );
+});
+
+test("timeframes come and go at random: the others are as if nothing happened, and they as if they had always been", (t) => {
+  const seed = Number(process.env.SEED ?? 20_261_121);
+  t.diagnostic(`seed ${seed}`);
+  const always = [S5, M1];
+  const wider = ["10s", "30s", "5m"].map(timeframeIndex);
+  const step = fc.record({
+    trade: tradeStep,
+    toggle: fc.oneof({ weight: 6, arbitrary: fc.constant(null) }, fc.constantFrom(S1, ...wider)),
+  });
+  // Amended is what went out corrected, and what was made later never did.
+  const content = (bar: number[] | undefined) => bar?.slice(0, B.BAR_FLAGS);
+  fc.assert(
+    fc.property(fc.constantFrom(0, 250_000, 1_000_000), fc.array(step, { maxLength: 150 }), (latenessMicros, steps) => {
+      const options = { latenessMicros, historyBars: 1000, timeframes: [...always, ...wider].sort((a, b) => a - b) };
+      const indicators = new IndicatorSet([]);
+      const bench = new Bench({ ...options, indicators, timeframes: always }).open(1, 1);
+      const naive = new Naive(options, indicators.plan([]));
+      let clock = START;
+      const on = new Set<number>();
+      for (const { trade, toggle } of steps) {
+        clock += trade.after * 1000;
+        bench.clock(clock);
+        naive.clock(clock);
+        if (toggle !== null) {
+          if (on.has(toggle)) bench.bars.disable(1, toggle);
+          else bench.bars.enable(1, toggle);
+          if (!on.delete(toggle)) on.add(toggle);
+        }
+        const time = clock - trade.lateBy * 1000;
+        bench.trade(time, trade.price, trade.size, trade.side);
+        naive.trade(1, { ...trade, time });
+        for (const timeframe of [...always, ...on]) {
+          if (timeframe === S1) continue;
+          const expected = naive.building(TIMEFRAME_COUNT + timeframe);
+          assert.deepEqual(content(bench.building(timeframe)?.bar), content(expected), `building ${timeframe}`);
+        }
+      }
+      for (const timeframe of always) {
+        assert.deepEqual(bench.kept(timeframe).bars, naive.kept(TIMEFRAME_COUNT + timeframe).bars);
+      }
+      for (const timeframe of on) {
+        if (timeframe === S1) continue;
+        const expected = naive.kept(TIMEFRAME_COUNT + timeframe).bars.map(content);
+        assert.deepEqual(bench.kept(timeframe).bars.map(content), expected, `kept ${timeframe}`);
+      }
+      const sent = (all: Sent[]) => all.filter((one) => one.kind === "bar" && always.includes(one.timeframe));
+      assert.deepEqual(sent(bench.log.sent), sent(naive.sent));
     }),
     { seed, numRuns: 300 },
   );
@@ -471,18 +541,19 @@ test("older than what is kept is counted and dropped; a recomputation is exact a
   const random = new Random(9);
   for (let second = 0; second < 300; second += 1) bench.trade(START + second * S, 100 + random.normal());
   bench.clock(START + 400 * S);
-  assert.equal(bench.kept(S1).bars.length, 40);
+  const { length } = bench.kept(S1).bars;
+  assert.ok(length >= 40 && length < 40 + 2 * blockBarsFor(40), "what was asked for, and less than two blocks more");
   bench.trade(START + 100 * S, 1);
   assert.equal(bench.bars.tooOld, 1);
   bench.trade(START + 270 * S + 5, 90);
   const closed = bench.log.bars(S1, B.BAR_CLOSED).map((sent) => sent.bar);
   closed[270] = bench.log.bars(S1, B.BAR_CORRECTED)[0]!.bar;
-  const expected = rowsOf(bench.set.plan([0, 1, 2]), closed).slice(-40);
+  const expected = rowsOf(bench.set.plan([0, 1, 2]), closed).slice(-length);
   assert.deepEqual(bench.kept(S1).rows, expected);
   const corrections = bench.log.sent.filter((sent) => sent.kind === "indicators" && sent.state === B.BAR_CORRECTED);
   assert.deepEqual(
     corrections.map((sent) => sent.row),
-    expected.slice(10),
+    expected.slice(270 - (300 - length)),
   );
 });
 
@@ -570,9 +641,10 @@ test("more venue history than is kept leaves the newest, and indicators that saw
   bench.clock(START);
   bench.bars.history(1, M1, venueRows(first, 60 * S, closes));
   const { bars, rows } = bench.kept(M1);
+  assert.ok(bars.length >= 20 && bars.length < 20 + 2 * blockBarsFor(20));
   assert.deepEqual(
     bars.map((bar) => bar[B.BAR_CLOSE]),
-    closes.slice(-20),
+    closes.slice(-bars.length),
   );
   const all = closes.map((close, index) => [...venueRows(first + index * 60 * S, 60 * S, [close])]);
   const full = all.map(([time, , , , close]) => {
@@ -583,7 +655,7 @@ test("more venue history than is kept leaves the newest, and indicators that saw
     bar[B.BAR_QUOTE_VOLUME] = 10 * close!;
     return bar;
   });
-  assert.deepEqual(rows, rowsOf(bench.set.plan([0, 1, 2]), full).slice(-20));
+  assert.deepEqual(rows, rowsOf(bench.set.plan([0, 1, 2]), full).slice(-rows.length));
   assert.equal(HISTORY_ROW, 9);
 });
 
@@ -620,6 +692,22 @@ test("a timeframe on demand is made from the narrower bars, as if it had always 
   };
   const always = run(-1);
   for (const enableAt of [0, 37, 300, 310, 599]) assert.deepEqual(run(enableAt), always, `enabled at ${enableAt}`);
+});
+
+test("a timeframe is asked for while a narrower one that was asked for mid-way has not closed", () => {
+  const bench = new Bench({ timeframes: [S5, M1] }).open(1, 1);
+  const [S10, S30] = [timeframeIndex("10s"), timeframeIndex("30s")];
+  bench.trade(START, 1);
+  bench.trade(START + 6 * S, 2);
+  bench.bars.enable(1, S10);
+  bench.trade(START + 7 * S, 3);
+  bench.bars.enable(1, S30);
+  bench.trade(START + 8 * S, 4);
+  const counts = () => [S5, S10, S30, M1].map((timeframe) => bench.building(timeframe)?.bar[B.BAR_TRADE_COUNT]);
+  assert.deepEqual(counts(), [3, 4, 4, 4]);
+  bench.trade(START + 12 * S, 5);
+  bench.clock(START + 13 * S);
+  assert.deepEqual(counts(), [1, 1, 1, 5]);
 });
 
 test("a timeframe on demand without narrower bars begins partial, and is forgotten when given up", () => {
@@ -664,7 +752,7 @@ test("an indicator on demand is computed from what is kept, and leaves the other
   const bench = new Bench({ timeframes: [S1], historyBars: 100 }).open(1, 1);
   const random = new Random(21);
   const trade = (second: number) => bench.trade(START + second * S, 100 + random.normal());
-  for (let second = 0; second < 150; second += 1) trade(second);
+  for (let second = 0; second < 200; second += 1) trade(second);
   const before = bench.kept(S1);
   const { id } = bench.set.register("hma(9)");
   assert.equal(id, 3);
@@ -680,15 +768,13 @@ test("an indicator on demand is computed from what is kept, and leaves the other
     after.rows.map((row) => row[12]),
     [...Array(11).fill(0), ...Array(bench.kept(S1).bars.length - 11).fill(1)],
   );
-  trade(150);
-  trade(151);
-  trade(152);
+  for (let second = 200; second < 203; second += 1) trade(second);
   assert.equal(bench.log.sent.at(-1)!.row.length, 13);
   bench.bars.archive.dropIndicator(1, S1, id!);
   bench.bars.archive.dropIndicator(1, S1, 0);
   assert.deepEqual(bench.bars.archive.plan(1, S1).ids, [0, 1, 2]);
   const all = bench.log.bars(S1).map((sent) => sent.bar);
-  assert.deepEqual(bench.kept(S1).rows, rowsOf(bench.bars.archive.plan(1, S1), all).slice(-100));
+  assert.deepEqual(bench.kept(S1).rows, rowsOf(bench.bars.archive.plan(1, S1), all).slice(-bench.kept(S1).rows.length));
 });
 
 test("read gives the newest bars of a span with their values; newest gives the last", () => {

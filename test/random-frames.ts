@@ -303,25 +303,23 @@ export class FrameWriter {
 
   #indicators(at: number, fields: Record<string, Value>, exoticNaNs: boolean): number {
     this.#numbers[5] = fields.bar_time as number;
-    let length = F.writeIndicators(
+    F.writeIndicators(this.memory, at, this.#numbers, 5, fields.timeframe as number, fields.state as number);
+    const values = fields.values as { indicator: number; lane: number; ready: number; value: number }[];
+    const column = (of: (entry: (typeof values)[number], index: number) => number) => Int32Array.from(values, of);
+    const row = Float64Array.from(values.flatMap(({ value, ready }) => [value, ready]));
+    if (exoticNaNs)
+      for (let index = 0; index < row.length; index += 2) this.#disguiseNaNs(row.subarray(index, index + 1));
+    return F.writeIndicatorValues(
       this.memory,
       at,
-      this.#numbers,
-      5,
-      fields.timeframe as number,
-      fields.state as number,
+      values.length,
+      column(({ indicator }) => indicator),
+      column(({ lane }) => lane),
+      column((_, index) => 2 * index),
+      column((_, index) => 2 * index + 1),
+      row,
+      0,
     );
-    for (const { indicator, lane, ready, value } of fields.values as {
-      indicator: number;
-      lane: number;
-      ready: number;
-      value: number;
-    }[]) {
-      this.#numbers[6] = value;
-      if (exoticNaNs) this.#disguiseNaNs(this.#numbers.subarray(6, 7));
-      length = F.appendIndicator(this.memory, at, indicator, lane, ready, this.#numbers, 6);
-    }
-    return length;
   }
 
   /** A NaN is any of 2^53 bit patterns: arithmetic makes others than the constant, and signalling ones exist. */

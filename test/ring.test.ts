@@ -248,7 +248,7 @@ class LogDriver {
     assert.equal(position, log.position + 1, "positions have no holes");
     sequences[stream] = ring.head + 1;
     fill(ring, at, length, position);
-    log.commit(ring, length, stream, sequences);
+    log.commit(ring, length, stream, sequences, stream);
     assert.equal(log.position, position);
     this.positions[slow ? 1 : 0].push(position);
   }
@@ -356,7 +356,7 @@ test("committing a trade allocates nothing", (t) => {
       header.set(H_SEQ, sequences, stream);
       header.set(H_FROM_SEQ, sequences, stream);
       writeHeader(log.ticks.memory, at, header.words, stream, 1, 0);
-      log.commit(log.ticks, length, stream, sequences);
+      log.commit(log.ticks, length, stream, sequences, 0);
     }
   };
   commits(500_000);

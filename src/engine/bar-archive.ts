@@ -3,7 +3,7 @@ import type { IndicatorPlan } from "../indicators/plan.ts";
 import type { IndicatorSet } from "../indicators/registry.ts";
 import { TIMEFRAME_COUNT } from "../market/timeframe.ts";
 import { copyBar, isFromVenue } from "./bar-arithmetic.ts";
-import { BarSeries, Replay } from "./bar-series.ts";
+import { BarMemory, BarSeries } from "./bar-series.ts";
 import type { Stitched } from "./bar-stitch.ts";
 import { stitch } from "./bar-stitch.ts";
 
@@ -19,15 +19,13 @@ export interface BarPage {
 
 /** The closed bars of all series with their indicators, by series (instrument * 11 + timeframe); one is made when first needed. */
 export class BarArchive {
-  /** What recomputations of all series share. */
-  readonly replay = new Replay();
-  readonly #historyBars: number;
+  readonly memory: BarMemory;
   readonly #indicators: IndicatorSet;
   readonly #defaultPlan: IndicatorPlan;
   readonly #series: (BarSeries | undefined)[] = [];
 
   constructor(historyBars: number, indicators: IndicatorSet) {
-    this.#historyBars = historyBars;
+    this.memory = new BarMemory(historyBars);
     this.#indicators = indicators;
     this.#defaultPlan = indicators.plan(indicators.defaults);
   }
@@ -40,12 +38,13 @@ export class BarArchive {
     const series = instrument * TIMEFRAME_COUNT + timeframe;
     const known = this.#series[series];
     if (known !== undefined) return known;
-    const created = new BarSeries(this.#historyBars, this.#defaultPlan, this.replay);
+    const created = new BarSeries(this.#defaultPlan, this.memory);
     this.#series[series] = created;
     return created;
   }
 
   forget(instrument: number, timeframe: number): void {
+    this.find(instrument, timeframe)?.release();
     this.#series[instrument * TIMEFRAME_COUNT + timeframe] = undefined;
   }
 
@@ -89,7 +88,7 @@ export class BarArchive {
     const kept = this.find(instrument, timeframe);
     if (kept === undefined || kept.history.count === 0) return false;
     const { history } = kept;
-    copyBar(history.bars, history.offset(history.count - 1), bars, at);
+    copyBar(history.array(history.count - 1), history.offset(history.count - 1), bars, at);
     kept.values(row, rowAt);
     return true;
   }
@@ -106,7 +105,7 @@ export class BarArchive {
     const count = Math.max(end - start, 0);
     const bars = new Float64Array(count * BAR_SIZE);
     for (let index = 0; index < count; index += 1) {
-      copyBar(history.bars, history.offset(start + index), bars, index * BAR_SIZE);
+      copyBar(history.array(start + index), history.offset(start + index), bars, index * BAR_SIZE);
     }
     return { count, bars, plan, rows: kept.rows(start).subarray(0, count * plan.rowSize) };
   }

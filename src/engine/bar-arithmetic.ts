@@ -27,6 +27,15 @@ import { TIMEFRAME_MICROS } from "../market/timeframe.ts";
  * case of its own: prices of 0 and below are as good as any.
  */
 
+/**
+ * When the timeframe's interval that `times[at]` lies in began. The remainder of doubles this large takes longer than a
+ * whole trade; the quotient of a time below 2^53 and a width is never rounded across a whole number, so it is exact.
+ */
+export function openTime(times: Float64Array, at: number, timeframe: number): number {
+  const width = TIMEFRAME_MICROS[timeframe];
+  return Math.floor(times[at] / width) * width;
+}
+
 /** Makes `bars[at]` a bar without trades, of the timeframe's interval that `times[timeAt]` lies in. */
 export function openBar(
   bars: Float64Array,
@@ -36,9 +45,8 @@ export function openBar(
   timeframe: number,
   flags: number,
 ): void {
-  const width = TIMEFRAME_MICROS[timeframe];
-  bars[at + BAR_OPEN_TIME] = times[timeAt] - (times[timeAt] % width);
-  bars[at + BAR_CLOSE_TIME] = bars[at + BAR_OPEN_TIME] + width;
+  bars[at + BAR_OPEN_TIME] = openTime(times, timeAt, timeframe);
+  bars[at + BAR_CLOSE_TIME] = bars[at + BAR_OPEN_TIME] + TIMEFRAME_MICROS[timeframe];
   bars[at + BAR_HIGH] = Number.NEGATIVE_INFINITY;
   bars[at + BAR_LOW] = Number.POSITIVE_INFINITY;
   bars[at + BAR_VOLUME] = 0;

@@ -20,7 +20,8 @@ export class DueBars {
   /** Notes that the instrument has a bar of the timeframe that closes at `closes[at]`. */
   add(instrument: number, timeframe: number, closes: Float64Array, at: number): void {
     const close = closes[at];
-    const list = 2 * timeframe + ((close / TIMEFRAME_MICROS[timeframe]) % 2);
+    const interval = close / TIMEFRAME_MICROS[timeframe];
+    const list = 2 * timeframe + (interval - 2 * Math.floor(interval / 2));
     const count = this.#counts[list];
     assert(count === 0 || this.#closes[list] === close, "a timeframe has at most two unclosed intervals");
     if (count === this.#lists[list].length) this.#lists[list] = grown(this.#lists[list], count + 1);

@@ -241,13 +241,9 @@ function encodeIndicators(
   row: Float64Array,
   rowAt: number,
 ): number {
-  let length = F.writeIndicators(memory, at, bars, from + BAR_OPEN_TIME, timeframe, state);
-  for (let entry = 0; entry < plan.entries; entry += 1) {
-    const ready = row[rowAt + plan.entryReady[entry]];
-    const value = rowAt + plan.entryValue[entry];
-    length = F.appendIndicator(memory, at, plan.entryIndicator[entry], plan.entryLane[entry], ready, row, value);
-  }
-  return length;
+  F.writeIndicators(memory, at, bars, from + BAR_OPEN_TIME, timeframe, state);
+  const { entries, entryIndicator, entryLane, entryValue, entryReady } = plan;
+  return F.writeIndicatorValues(memory, at, entries, entryIndicator, entryLane, entryValue, entryReady, row, rowAt);
 }
 
 /** The venue's time of a bar: that of its last trade; a venue's own bar has none. */

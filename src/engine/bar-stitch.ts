@@ -19,8 +19,9 @@ import {
   BAR_VOLUME,
 } from "../indicators/bar.ts";
 import { HISTORY_ROW } from "../market/sink.ts";
+import { grown } from "../std/grow.ts";
 import { copyBar, foldBar, isFromVenue, isPartial, settleBar } from "./bar-arithmetic.ts";
-import { BarHistory } from "./bar-history.ts";
+import type { BarHistory } from "./bar-history.ts";
 
 /*
  * Making bars from other bars: the venue's own before ours, wide ones from narrow ones. Cold path, may allocate.
@@ -71,9 +72,21 @@ export function closedVenueBars(rows: Float64Array, width: number, lateness: num
   return bars;
 }
 
+/** Bars one after the other in an array that grows. */
+export class BarList {
+  bars = new Float64Array(16 * BAR_SIZE);
+  count = 0;
+
+  append(bars: Float64Array, at: number): void {
+    this.bars = grown(this.bars, (this.count + 1) * BAR_SIZE);
+    copyBar(bars, at, this.bars, this.count * BAR_SIZE);
+    this.count += 1;
+  }
+}
+
 /** Kept bars and the venue's in one, and the open times of the kept ones that the venue's replaced. */
 export interface Stitched {
-  readonly merged: BarHistory;
+  readonly merged: BarList;
   readonly replaced: number[];
 }
 
@@ -82,45 +95,46 @@ export interface Stitched {
  * Nothing goes before the oldest kept bar once older ones were dropped (`oldestTime`, else 0).
  */
 export function stitch(history: BarHistory, venue: readonly Float64Array[], oldestTime: number): Stitched {
-  const merged = new BarHistory(history.count + venue.length + 1);
+  const merged = new BarList();
   const replaced: number[] = [];
   let ownFrom = Number.POSITIVE_INFINITY;
   for (let index = history.count - 1; index >= 0; index -= 1) {
+    const bars = history.array(index);
     const at = history.offset(index);
-    if (!isPartial(history.bars, at) && !isFromVenue(history.bars, at)) ownFrom = history.bars[at + BAR_OPEN_TIME];
+    if (!isPartial(bars, at) && !isFromVenue(bars, at)) ownFrom = bars[at + BAR_OPEN_TIME];
   }
   let kept = 0;
   for (const bar of venue) {
     const opened = bar[BAR_OPEN_TIME];
-    while (kept < history.count && history.bars[history.offset(kept) + BAR_OPEN_TIME] < opened) {
-      merged.append(history.bars, history.offset(kept));
+    while (kept < history.count && history.array(kept)[history.offset(kept) + BAR_OPEN_TIME] < opened) {
+      merged.append(history.array(kept), history.offset(kept));
       kept += 1;
     }
     if (history.has(kept, bar, BAR_OPEN_TIME)) {
+      const bars = history.array(kept);
       const at = history.offset(kept);
-      const own = !isFromVenue(history.bars, at);
-      if (own && !isPartial(history.bars, at)) continue;
+      const own = !isFromVenue(bars, at);
+      if (own && !isPartial(bars, at)) continue;
       kept += 1;
       // One that was replaced earlier stays marked when the venue tells it again.
-      bar[BAR_FLAGS] |= own ? BAR_AMENDED : history.bars[at + BAR_FLAGS] & BAR_AMENDED;
+      bar[BAR_FLAGS] |= own ? BAR_AMENDED : bars[at + BAR_FLAGS] & BAR_AMENDED;
       if (own) replaced.push(opened);
     } else if (opened >= ownFrom || opened < oldestTime) continue;
     merged.append(bar, 0);
   }
-  for (; kept < history.count; kept += 1) merged.append(history.bars, history.offset(kept));
+  for (; kept < history.count; kept += 1) merged.append(history.array(kept), history.offset(kept));
   return { merged, replaced };
 }
 
 /** Wide bars, made from narrow ones that come in order of time. */
 export class Widening {
-  readonly wide: BarHistory;
+  readonly wide = new BarList();
   readonly #width: number;
   readonly #knownFrom: number;
   readonly #bar = new Float64Array(BAR_SIZE);
 
   /** A bar that opened before `knownFrom` is partial; NaN is not known at all. */
-  constructor(limit: number, width: number, knownFrom: number) {
-    this.wide = new BarHistory(limit);
+  constructor(width: number, knownFrom: number) {
     this.#width = width;
     this.#knownFrom = knownFrom;
   }
@@ -134,14 +148,16 @@ export class Widening {
     bar[BAR_FLAGS] &= ~BAR_AMENDED;
     if (!(bar[BAR_OPEN_TIME] >= this.#knownFrom)) bar[BAR_FLAGS] |= BAR_PARTIAL;
     settleBar(bar, 0);
-    if (wide.count > 0 && wide.has(wide.count - 1, bar, BAR_OPEN_TIME)) {
-      const into = wide.offset(wide.count - 1);
-      foldBar(wide.bars, into, bar, 0);
-      settleBar(wide.bars, into);
-      const either = wide.bars[into + BAR_FLAGS] | bar[BAR_FLAGS];
-      // The venue's word for a part of it does not make the whole the venue's: late trades of our own part must count.
-      const both = wide.bars[into + BAR_FLAGS] & bar[BAR_FLAGS];
-      wide.bars[into + BAR_FLAGS] = (either & ~BAR_FROM_VENUE) | (both & BAR_FROM_VENUE);
-    } else wide.append(bar, 0);
+    const last = (wide.count - 1) * BAR_SIZE;
+    if (wide.count === 0 || wide.bars[last + BAR_OPEN_TIME] !== bar[BAR_OPEN_TIME]) {
+      wide.append(bar, 0);
+      return;
+    }
+    foldBar(wide.bars, last, bar, 0);
+    settleBar(wide.bars, last);
+    const either = wide.bars[last + BAR_FLAGS] | bar[BAR_FLAGS];
+    // The venue's word for a part of it does not make the whole the venue's: late trades of our own part must count.
+    const both = wide.bars[last + BAR_FLAGS] & bar[BAR_FLAGS];
+    wide.bars[last + BAR_FLAGS] = (either & ~BAR_FROM_VENUE) | (both & BAR_FROM_VENUE);
   }
 }

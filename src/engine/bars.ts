@@ -82,7 +82,6 @@ export class Bars {
 
   readonly archive: BarArchive;
   readonly #always: number;
-  readonly #historyBars: number;
   readonly #unclosed: UnclosedBars;
   readonly #out: BarOutput;
   readonly #row = new Float64Array(MAX_INDICATOR_ROW);
@@ -95,7 +94,6 @@ export class Bars {
     assert(latenessMicros >= 0 && latenessMicros <= MAX_LATENESS_MICROS, "the allowance is at most the narrowest bar");
     for (const timeframe of timeframes) assert(timeframe >= 0 && timeframe < TIMEFRAME_COUNT, "a timeframe is known");
     this.#always = timeframes.reduce((bits, timeframe) => bits | (1 << timeframe), 0);
-    this.#historyBars = historyBars;
     this.archive = new BarArchive(historyBars, options.indicators);
     this.#unclosed = new UnclosedBars(latenessMicros);
     this.#out = options.out;
@@ -135,22 +133,29 @@ export class Bars {
     const { active, building } = this.#unclosed;
     const timeframes = active[instrument];
     const narrowest = 31 - Math.clz32(timeframes & -timeframes);
-    const bar = (instrument * TIMEFRAME_COUNT + narrowest) * BAR_SIZE;
-    if (timeframes === 0) return;
+    if (narrowest < 0 || narrowest >= TIMEFRAME_COUNT) return;
+    const bar = this.#unclosed.at(instrument, narrowest);
     if (timeframes > ALL_TIMEFRAMES || !addNewest(building, bar, numbers, side, times, at)) {
-      this.#place(instrument, side, numbers, times, at);
+      this.#place(instrument, narrowest, side, numbers, times, at);
     }
   }
 
   /** Takes a trade that is not simply the newest of the building bar. */
-  #place(instrument: number, side: number, numbers: Float64Array, times: Float64Array, at: number): void {
+  #place(
+    instrument: number,
+    narrowest: number,
+    side: number,
+    numbers: Float64Array,
+    times: Float64Array,
+    at: number,
+  ): void {
     const { active, venueOf, clock } = this.#unclosed;
     assert(times[at] > 0, "a trade has a time");
     const venue = venueOf[instrument];
     if (times[at] > clock[venue]) this.closeDue(venue, times, at);
     const gap = active[instrument] > ALL_TIMEFRAMES ? BAR_ACROSS_GAP : 0;
     active[instrument] &= ALL_TIMEFRAMES;
-    this.#unclosed.firstTrade(instrument, times, at);
+    this.#unclosed.noteFirst(instrument, narrowest, times, at);
     let late = 0;
     for (let left = active[instrument]; left !== 0; left &= left - 1) {
       const timeframe = 31 - Math.clz32(left & -left);
@@ -192,24 +197,24 @@ export class Bars {
 
   /** Closes the series' bar of the close time that is due, if it has one. */
   #close(instrument: number, timeframe: number): void {
-    const series = instrument * TIMEFRAME_COUNT + timeframe;
-    const bar = series * BAR_SIZE;
     const { previous, building } = this.#unclosed;
+    const bar = this.#unclosed.at(instrument, timeframe);
     const bars = previous[bar + BAR_CLOSE_TIME] === this.#closing[0] ? previous : building;
     if (bars[bar + BAR_CLOSE_TIME] !== this.#closing[0]) return;
     this.#unclosed.fold(instrument, timeframe, bars, bar);
     bars[bar + BAR_FLAGS] &= ~BAR_APART;
     settleBar(bars, bar);
     const kept = this.archive.of(instrument, timeframe);
-    const at = kept.push(bars, bar);
+    const { plan } = kept;
+    kept.push(bars, bar);
+    this.closed += 1;
+    this.#out.bar(instrument, timeframe, bars, bar, BAR_CLOSED);
+    if (plan.entries !== 0) {
+      kept.values(this.#row, 0);
+      this.#out.indicators(instrument, timeframe, bars, bar, plan, this.#row, 0, BAR_CLOSED);
+    }
     bars[bar + BAR_OPEN_TIME] = 0;
     bars[bar + BAR_CLOSE_TIME] = 0;
-    this.closed += 1;
-    const { plan, history } = kept;
-    this.#out.bar(instrument, timeframe, history.bars, at, BAR_CLOSED);
-    if (plan.entries === 0) return;
-    kept.values(this.#row, 0);
-    this.#out.indicators(instrument, timeframe, history.bars, at, plan, this.#row, 0, BAR_CLOSED);
   }
 
   /** Amends the closed bar that a trade belongs to, or creates it where the interval was silent. */
@@ -224,13 +229,13 @@ export class Bars {
   ): void {
     const kept = this.archive.of(instrument, timeframe);
     const { history } = kept;
-    const fresh = this.archive.replay.bar;
+    const fresh = this.archive.memory.bar;
     const partial = this.#unclosed.partialFlag(instrument, timeframe, times, at);
     openBar(fresh, 0, times, at, timeframe, partial | flags);
     let index = history.search(fresh, BAR_OPEN_TIME);
     const inserted = !history.has(index, fresh, BAR_OPEN_TIME);
     if (inserted) index = kept.makeRoom(index);
-    else if (isFromVenue(history.bars, history.offset(index))) {
+    else if (isFromVenue(history.array(index), history.offset(index))) {
       this.inVenueBar += 1;
       return;
     }
@@ -240,13 +245,14 @@ export class Bars {
     }
     kept.remember(index);
     if (inserted) history.insert(index, fresh, 0);
+    const bars = history.array(index);
     const bar = history.offset(index);
-    addTrade(history.bars, bar, numbers, side, times, at);
-    settleBar(history.bars, bar);
-    history.bars[bar + BAR_FLAGS] |= BAR_AMENDED;
+    addTrade(bars, bar, numbers, side, times, at);
+    settleBar(bars, bar);
+    bars[bar + BAR_FLAGS] |= BAR_AMENDED;
     this.corrected += 1;
-    kept.recompute(index, inserted);
-    this.#out.bar(instrument, timeframe, history.bars, bar, BAR_CORRECTED);
+    kept.recompute(index);
+    this.#out.bar(instrument, timeframe, bars, bar, BAR_CORRECTED);
     this.#correctIndicators(instrument, timeframe, kept, index, inserted);
   }
 
@@ -257,8 +263,9 @@ export class Bars {
     for (let index = from; index < history.count; index += 1) {
       if (!kept.changed(index, from, inserted)) continue;
       const rowAt = (index - from) * plan.rowSize;
+      const bars = history.array(index);
       const at = history.offset(index);
-      this.#out.indicators(instrument, timeframe, history.bars, at, plan, kept.recomputed, rowAt, BAR_CORRECTED);
+      this.#out.indicators(instrument, timeframe, bars, at, plan, kept.recomputed, rowAt, BAR_CORRECTED);
     }
   }
 
@@ -274,12 +281,15 @@ export class Bars {
     if (this.isActive(instrument, timeframe)) return;
     const { active, wholeFrom, clock, venueOf } = this.#unclosed;
     const narrower = active[instrument] & ((1 << timeframe) - 1);
+    const wider = active[instrument] & ALL_TIMEFRAMES & ~narrower;
     active[instrument] |= 1 << timeframe;
     if (narrower !== 0) this.#widen(instrument, 31 - Math.clz32(narrower), timeframe);
     else {
-      // What came before, and at this very microsecond, was not counted.
+      // What came before, and at this very microsecond, was not counted; while nothing came, the first trade will tell.
       const now = clock[venueOf[instrument]];
-      wholeFrom[instrument * TIMEFRAME_COUNT + timeframe] = now === 0 ? Number.NaN : now + 1;
+      const first = instrument * TIMEFRAME_COUNT;
+      const known = now !== 0 && !(wider !== 0 && Number.isNaN(wholeFrom[first + 31 - Math.clz32(wider)]));
+      wholeFrom[first + timeframe] = known ? now + 1 : Number.NaN;
     }
   }
 
@@ -289,14 +299,14 @@ export class Bars {
     const source = this.archive.find(instrument, from);
     const known = source?.knownFrom ?? Number.NaN;
     const knownFrom = Number.isNaN(known) ? wholeFrom[first + from] : known;
-    const widening = new Widening(this.#historyBars + 2, TIMEFRAME_MICROS[to], knownFrom);
+    const widening = new Widening(TIMEFRAME_MICROS[to], knownFrom);
     for (let index = 0; index < (source?.history.count ?? 0); index += 1) {
       const { history } = source as BarSeries;
-      widening.add(history.bars, history.offset(index));
+      widening.add(history.array(index), history.offset(index));
     }
     // What is unclosed will be added when it closes, but for what stands apart.
     for (const bars of [previous, building]) {
-      const at = (first + from) * BAR_SIZE;
+      const at = this.#unclosed.at(instrument, from);
       if (bars[at] !== 0 && (bars[at + BAR_FLAGS] & BAR_APART) !== 0) widening.add(bars, at);
     }
     const { wide } = widening;
@@ -304,7 +314,7 @@ export class Bars {
     const kept = this.archive.of(instrument, to);
     kept.knownFrom = knownFrom;
     for (let index = 0; index < wide.count; index += 1) {
-      const at = wide.offset(index);
+      const at = index * BAR_SIZE;
       if (wide.bars[at + BAR_CLOSE_TIME] + lateness <= clock[venueOf[instrument]]) kept.push(wide.bars, at);
       else this.#unclosed.put(instrument, to, wide.bars, at);
     }
@@ -333,15 +343,16 @@ export class Bars {
       const found = history.search(times, index);
       if (!history.has(found, times, index)) continue;
       this.corrected += 1;
-      this.#out.bar(instrument, timeframe, history.bars, history.offset(found), BAR_CORRECTED);
+      this.#out.bar(instrument, timeframe, history.array(found), history.offset(found), BAR_CORRECTED);
     }
     const { plan } = kept;
     const from = history.search(times, 0);
     const values = kept.rows(from);
     for (let index = from; index < history.count && plan.entries > 0; index += 1) {
+      const bars = history.array(index);
       const at = history.offset(index);
       const rowAt = (index - from) * plan.rowSize;
-      this.#out.indicators(instrument, timeframe, history.bars, at, plan, values, rowAt, BAR_CORRECTED);
+      this.#out.indicators(instrument, timeframe, bars, at, plan, values, rowAt, BAR_CORRECTED);
     }
   }
 

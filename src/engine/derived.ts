@@ -7,6 +7,7 @@ import {
   SLOT_ORDERBOOK,
   SLOT_QUOTES,
   SLOT_TICKER,
+  SLOTS_PER_INSTRUMENT,
   slotIn,
   streamOf,
   timeframeOfSlot,
@@ -14,6 +15,7 @@ import {
 import { STATE_LIVE } from "../market/sink.ts";
 import { TIMEFRAME_COUNT } from "../market/timeframe.ts";
 import { assert } from "../std/assert.ts";
+import { Columns } from "../std/columns.ts";
 import { grown } from "../std/grow.ts";
 import * as F from "../wire/frame.ts";
 import type { Memory } from "../wire/memory.ts";
@@ -71,7 +73,7 @@ export class Derived {
   readonly #engine: Engine;
   readonly #watches = new Map<number, Watch[]>();
   /** Number of watches by stream, and of bar and indicator watches by instrument: what the hot path asks. */
-  #watched = new Uint8Array(2048);
+  readonly #watched = new Columns(Uint8Array, SLOTS_PER_INSTRUMENT);
   #barsWatched = new Uint16Array(64);
   readonly #dirty: Watch[][] = CONFLATE_MS.map(() => []);
   /** When each period was flushed last, microseconds. */
@@ -83,8 +85,12 @@ export class Derived {
   }
 
   register(instrument: number): void {
-    this.#watched = grown(this.#watched, streamOf(instrument + 1, 0));
+    this.#watched.reserve(instrument + 1);
     this.#barsWatched = grown(this.#barsWatched, instrument + 1);
+  }
+
+  #at(stream: number): number {
+    return this.#watched.at(instrumentOf(stream), slotIn(stream));
   }
 
   /** How many streams somebody has in a form other than the ring's. */
@@ -114,7 +120,7 @@ export class Derived {
     const book = this.#engine.books.get(instrumentOf(stream));
     if (watch.tier !== undefined && book?.live === true) watch.tier.update(book.bids, book.asks);
     this.#watches.set(stream, [...watches, watch]);
-    this.#watched[stream] += 1;
+    this.#watched.values[this.#at(stream)] += 1;
     if (slotIn(stream) >= SLOT_BARS) this.#barsWatched[instrumentOf(stream)] += 1;
   }
 
@@ -127,18 +133,18 @@ export class Derived {
     const left = watches.filter((candidate) => candidate !== watch);
     if (left.length === 0) this.#watches.delete(stream);
     else this.#watches.set(stream, left);
-    this.#watched[stream] -= 1;
+    this.#watched.values[this.#at(stream)] -= 1;
     if (slotIn(stream) >= SLOT_BARS) this.#barsWatched[instrumentOf(stream)] -= 1;
   }
 
   /** Something of the stream changed. Hot path: one load when nobody has it in another form. */
   touch(stream: number): void {
-    if (this.#watched[stream] !== 0) this.#mark(stream);
+    if (this.#watched.values[this.#at(stream)] !== 0) this.#mark(stream);
   }
 
   /** The stream's state changed: its holders are told at the end of this turn, whatever their period. */
   stateChanged(stream: number): void {
-    if (this.#watched[stream] === 0) return;
+    if (this.#watched.values[this.#at(stream)] === 0) return;
     const { states } = this.#engine;
     for (const watch of this.#watches.get(stream) as Watch[]) {
       watch.changes.push({ state: states.of(stream), reason: states.reasonOf(stream) });
@@ -164,7 +170,7 @@ export class Derived {
 
   /** Brings the holders of a depth tier level, whether their period is over or not: somebody is about to join them. */
   levelTier(stream: number, variant: number, out: VariantOutput): void {
-    if (this.#watched[stream] === 0) return;
+    if (this.#watched.values[this.#at(stream)] === 0) return;
     const watch = this.#watches.get(stream)?.find((candidate) => candidate.variant === variant);
     if (watch?.tier === undefined || !watch.dirty) return;
     watch.dirty = false;

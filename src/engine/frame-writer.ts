@@ -14,7 +14,7 @@ import { INSTRUMENT_STATUSES, MARKET_TYPES, SIZE_UNITS } from "../market/instrum
 import { TS_EXCHANGE } from "../market/sink.ts";
 import { assert } from "../std/assert.ts";
 import type { Clock } from "../std/clock.ts";
-import { grown } from "../std/grow.ts";
+import { Columns } from "../std/columns.ts";
 import {
   FLAG_DERIVED,
   FrameHeader,
@@ -64,7 +64,7 @@ export class FrameWriter {
   readonly #value = new Float64Array(1);
   readonly #builder = new Builder(1024);
   readonly #frame = new FrameView();
-  #sequences = new Float64Array(64 * SLOTS_PER_INSTRUMENT);
+  readonly #sequences = new Columns(Float64Array, SLOTS_PER_INSTRUMENT);
 
   constructor(log: FrameLog, clock: Clock) {
     this.log = log;
@@ -74,7 +74,12 @@ export class FrameWriter {
 
   /** The last sequence of a stream; 0 before its first frame. */
   sequence(stream: number): number {
-    return this.#sequences[stream & 0xffffff] ?? 0;
+    return this.#sequences.values[this.#at(stream)] ?? 0;
+  }
+
+  /** Where a stream's sequence is kept. */
+  #at(stream: number): number {
+    return this.#sequences.at(instrumentOf(stream), slotIn(stream));
   }
 
   /** Seconds between the oldest frame of the window and now; what can be looked back at. */
@@ -88,12 +93,12 @@ export class FrameWriter {
 
   /** Makes room for an instrument's streams; to be called before any of its frames. */
   register(instrument: MarketInstrument): void {
-    this.#sequences = grown(this.#sequences, (instrument.id + 1) * SLOTS_PER_INSTRUMENT);
+    this.#sequences.reserve(instrument.id + 1);
   }
 
   /** Writes the directory's frame of a stream that has had none; before the stream's own frame is claimed. */
   introduce(stream: number): void {
-    if (this.#sequences[stream] !== 0 || stream === DIRECTORY_STREAM) return;
+    if (this.sequence(stream) !== 0 || stream === DIRECTORY_STREAM) return;
     this.#commitBuilt(Payload.Stream, this.#buildStream(stream), DIRECTORY_STREAM, instrumentOf(stream));
   }
 
@@ -110,7 +115,7 @@ export class FrameWriter {
     };
     derive(Payload.Instrument, this.#buildInstrument(instrument));
     for (let stream = streamOf(id, 0); stream < streamOf(id + 1, 0); stream += 1) {
-      if (this.#sequences[stream] !== 0) derive(Payload.Stream, this.#buildStream(stream));
+      if (this.sequence(stream) !== 0) derive(Payload.Stream, this.#buildStream(stream));
     }
   }
 
@@ -213,21 +218,35 @@ export class FrameWriter {
     this.#value[0] = 0;
     this.#number(stream, this.#value, 0);
     patchBuilt(ring.memory, at, this.#header.words, 0);
-    this.log.commit(ring, length, stream, this.#sequences);
+    this.log.commit(ring, length, stream, this.#sequences.values, this.#at(stream));
   }
 
   /** Commits the frame that lies claimed in `ring` at `at`: the next sequence of its stream, the next position. */
   commit(ring: Ring, at: number, length: number, stream: number, flags: number, numbers: Float64Array): void {
-    this.#sequences[stream] += 1;
+    const sequences = this.#sequences.values;
+    const sequenceAt = this.#at(stream);
+    sequences[sequenceAt] += 1;
     const exchange = numbers[TS_EXCHANGE];
     // A time that a double cannot hold exactly is no time: unknown.
     if (!(exchange > 0 && exchange <= LARGEST_EXACT)) numbers[TS_EXCHANGE] = 0;
     this.#receive();
     const { words } = this.#header;
     const instrument = instrumentOf(stream);
-    const sequences = this.#sequences;
-    writeRingHeader(ring.memory, at, words, stream, instrument, flags, sequences, this.log.next, numbers, TS_EXCHANGE);
-    this.log.commit(ring, length, stream, sequences);
+    const { next } = this.log;
+    writeRingHeader(
+      ring.memory,
+      at,
+      words,
+      stream,
+      instrument,
+      flags,
+      sequences,
+      sequenceAt,
+      next,
+      numbers,
+      TS_EXCHANGE,
+    );
+    this.log.commit(ring, length, stream, sequences, sequenceAt);
   }
 
   /** Takes the turn's time into the header, once a turn. */
@@ -241,8 +260,9 @@ export class FrameWriter {
 
   #number(stream: number, times: Float64Array, exchangeAt: number): void {
     const header = this.#header;
-    this.#sequences[stream] += 1;
-    header.set(H_SEQ, this.#sequences, stream);
+    const sequences = this.#sequences.values;
+    sequences[this.#at(stream)] += 1;
+    header.set(H_SEQ, sequences, this.#at(stream));
     header.words[H_FROM_SEQ] = header.words[H_SEQ];
     header.set(H_POSITION, this.log.next, 0);
     this.#time(times, exchangeAt);
@@ -283,7 +303,7 @@ export class FrameWriter {
   #derivedHeader(stream: number, fromSequence: number, tsExchange: number): void {
     const header = this.#header;
     const value = this.#value;
-    header.set(H_SEQ, this.#sequences, stream & 0xffffff);
+    header.set(H_SEQ, this.#sequences.values, this.#at(stream));
     value[0] = fromSequence;
     header.set(H_FROM_SEQ, value, 0);
     value[0] = this.log.position;

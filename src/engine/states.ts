@@ -1,13 +1,13 @@
-import { SLOTS_PER_INSTRUMENT } from "../market/channel.ts";
+import { instrumentOf, SLOTS_PER_INSTRUMENT, slotIn } from "../market/channel.ts";
 import { STATE_LIVE } from "../market/sink.ts";
-import { grown } from "../std/grow.ts";
+import { Columns } from "../std/columns.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 
 /** The state of every stream, by its number; a change is a frame of the stream itself. */
 export class StreamStates {
   readonly #frames: FrameWriter;
   readonly #changed: (stream: number) => void;
-  #states = new Uint8Array(64 * SLOTS_PER_INSTRUMENT);
+  readonly #states = new Columns(Uint8Array, SLOTS_PER_INSTRUMENT);
   readonly #reasons = new Map<number, string>();
   /** State frames written, by state. */
   readonly changes = new Float64Array(8);
@@ -18,12 +18,16 @@ export class StreamStates {
   }
 
   register(instrument: number): void {
-    this.#states = grown(this.#states, (instrument + 1) * SLOTS_PER_INSTRUMENT);
+    this.#states.reserve(instrument + 1);
   }
 
   /** 0 for a stream that nobody has asked for. */
   of(stream: number): number {
-    return this.#states[stream];
+    return this.#states.values[this.#at(stream)];
+  }
+
+  #at(stream: number): number {
+    return this.#states.at(instrumentOf(stream), slotIn(stream));
   }
 
   reasonOf(stream: number): string {
@@ -31,8 +35,8 @@ export class StreamStates {
   }
 
   set(stream: number, state: number, reason: string): void {
-    if (this.#states[stream] === state) return;
-    this.#states[stream] = state;
+    if (this.of(stream) === state) return;
+    this.#states.values[this.#at(stream)] = state;
     if (reason === "") this.#reasons.delete(stream);
     else this.#reasons.set(stream, reason);
     this.changes[state] += 1;
@@ -42,12 +46,12 @@ export class StreamStates {
 
   /** Nobody wants the stream any more: no state, no frame. */
   forget(stream: number): void {
-    this.#states[stream] = 0;
+    this.#states.values[this.#at(stream)] = 0;
     this.#reasons.delete(stream);
   }
 
   /** Hot path: an event came, so the stream lives. */
   alive(stream: number): void {
-    if (this.#states[stream] !== STATE_LIVE) this.set(stream, STATE_LIVE, "");
+    if (this.of(stream) !== STATE_LIVE) this.set(stream, STATE_LIVE, "");
   }
 }

@@ -10,8 +10,9 @@ import {
 } from "../indicators/bar.ts";
 import { TIMEFRAME_COUNT, TIMEFRAME_MICROS } from "../market/timeframe.ts";
 import { assert } from "../std/assert.ts";
+import { Columns } from "../std/columns.ts";
 import { grown } from "../std/grow.ts";
-import { addTrade, copyBar, foldBar, openBar } from "./bar-arithmetic.ts";
+import { addTrade, copyBar, foldBar, openBar, openTime } from "./bar-arithmetic.ts";
 import { DueBars } from "./bar-due.ts";
 
 /** One bit for each timeframe. */
@@ -31,10 +32,10 @@ export class UnclosedBars {
   /** Per instrument: its venue, and one bit for each timeframe that is computed. */
   venueOf = new Int32Array(16);
   active = new Int32Array(16);
-  /** Per series (instrument * 11 + timeframe): a bar's fields each. */
-  building: Float64Array = new Float64Array(16 * TIMEFRAME_COUNT * BAR_SIZE);
-  previous: Float64Array = new Float64Array(16 * TIMEFRAME_COUNT * BAR_SIZE);
-  /** Per series: since when its bars are whole, microseconds; NaN until the first trade tells. */
+  /** Unclosed bars, a bar's fields at `at(instrument, timeframe)`. */
+  building: Float64Array;
+  previous: Float64Array;
+  /** Per series (instrument * 11 + timeframe): since when its bars are whole, microseconds; NaN is not known yet. */
   wholeFrom: Float64Array = new Float64Array(16 * TIMEFRAME_COUNT).fill(Number.NaN);
   /** Per venue: its clock, and what closes when. */
   clock: Float64Array = new Float64Array(8);
@@ -42,21 +43,31 @@ export class UnclosedBars {
   readonly lateness: number;
   /** What `look` put together: an older bar at 0, the newest at BAR_SIZE. */
   readonly seen = new Float64Array(2 * BAR_SIZE);
+  readonly #building = new Columns(Float64Array, TIMEFRAME_COUNT);
+  readonly #previous = new Columns(Float64Array, TIMEFRAME_COUNT);
 
   constructor(lateness: number) {
     this.lateness = lateness;
+    this.building = this.#building.values;
+    this.previous = this.#previous.values;
   }
 
   /** Makes room for an instrument and its venue. */
   reserve(instrument: number, venue: number): void {
     while (this.due.length <= venue) this.due.push(new DueBars());
     this.clock = grown(this.clock, venue + 1);
-    const instruments = instrument + 1;
-    this.venueOf = grown(this.venueOf, instruments);
-    this.active = grown(this.active, instruments);
-    this.building = grown(this.building, instruments * TIMEFRAME_COUNT * BAR_SIZE);
-    this.previous = grown(this.previous, instruments * TIMEFRAME_COUNT * BAR_SIZE);
-    this.wholeFrom = grown(this.wholeFrom, instruments * TIMEFRAME_COUNT, Number.NaN);
+    this.venueOf = grown(this.venueOf, instrument + 1);
+    this.active = grown(this.active, instrument + 1);
+    this.wholeFrom = grown(this.wholeFrom, (instrument + 1) * TIMEFRAME_COUNT, Number.NaN);
+    this.#building.reserve((instrument + 1) * BAR_SIZE);
+    this.#previous.reserve((instrument + 1) * BAR_SIZE);
+    this.building = this.#building.values;
+    this.previous = this.#previous.values;
+  }
+
+  /** Where a series' bar lies in `building` and in `previous`. */
+  at(instrument: number, timeframe: number): number {
+    return this.#building.at(instrument * BAR_SIZE, timeframe);
   }
 
   isActive(instrument: number, timeframe: number): boolean {
@@ -65,29 +76,31 @@ export class UnclosedBars {
 
   /** Whether the bar of the interval that `times[at]` lies in has closed. */
   hasClosed(instrument: number, timeframe: number, times: Float64Array, at: number): boolean {
-    const width = TIMEFRAME_MICROS[timeframe];
-    const opened = times[at] - (times[at] % width);
-    return opened + width + this.lateness <= this.clock[this.venueOf[instrument]];
+    const closes = openTime(times, at, timeframe) + TIMEFRAME_MICROS[timeframe];
+    return closes + this.lateness <= this.clock[this.venueOf[instrument]];
   }
 
   /** BAR_PARTIAL for a bar of the interval that `times[at]` lies in when not all of its trades were seen. */
   partialFlag(instrument: number, timeframe: number, times: Float64Array, at: number): number {
-    const opened = times[at] - (times[at] % TIMEFRAME_MICROS[timeframe]);
+    const opened = openTime(times, at, timeframe);
     return opened < this.wholeFrom[instrument * TIMEFRAME_COUNT + timeframe] ? BAR_PARTIAL : 0;
   }
 
-  /** Since the first trade says nothing of those before it, even a bar that it opens to the microsecond is partial. */
-  firstTrade(instrument: number, times: Float64Array, at: number): void {
+  /**
+   * Takes note of the first trade of an instrument whose start is not known: since it says nothing of those before it,
+   * even a bar that it opens to the microsecond is partial.
+   */
+  noteFirst(instrument: number, narrowest: number, times: Float64Array, at: number): void {
     const first = instrument * TIMEFRAME_COUNT;
-    for (let series = first; series < first + TIMEFRAME_COUNT; series += 1) {
-      if (Number.isNaN(this.wholeFrom[series])) this.wholeFrom[series] = times[at] + 1;
+    if (Number.isNaN(this.wholeFrom[first + narrowest])) {
+      this.wholeFrom.fill(times[at] + 1, first, first + TIMEFRAME_COUNT);
     }
   }
 
   /** The array that holds the series' bar of the interval that `times[at]` lies in; it is begun when it is not there. */
   #holder(instrument: number, timeframe: number, times: Float64Array, at: number): Float64Array {
-    const bar = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
-    const opened = times[at] - (times[at] % TIMEFRAME_MICROS[timeframe]);
+    const bar = this.at(instrument, timeframe);
+    const opened = openTime(times, at, timeframe);
     const current = this.building[bar + BAR_OPEN_TIME];
     let bars = this.building;
     if (opened > current && current !== 0) {
@@ -118,7 +131,7 @@ export class UnclosedBars {
     at: number,
     flags: number,
   ): boolean {
-    const bar = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+    const bar = this.at(instrument, timeframe);
     const bars = this.#holder(instrument, timeframe, times, at);
     addTrade(bars, bar, numbers, side, times, at);
     bars[bar + BAR_FLAGS] |= flags;
@@ -131,7 +144,7 @@ export class UnclosedBars {
     let wider = this.active[instrument] & (-2 << timeframe) & ALL_TIMEFRAMES;
     for (; wider !== 0; wider &= wider - 1) {
       const timeframe = 31 - Math.clz32(wider & -wider);
-      const to = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+      const to = this.at(instrument, timeframe);
       const wide = this.#holder(instrument, timeframe, bars, at + BAR_OPEN_TIME);
       foldBar(wide, to, bars, at);
       wide[to + BAR_FLAGS] |= bars[at + BAR_FLAGS] & BAR_ACROSS_GAP;
@@ -156,7 +169,7 @@ export class UnclosedBars {
 
   /** Adds the unclosed bars of timeframe `from` to those seen of a timeframe at least as wide. */
   #see(instrument: number, timeframe: number, from: number, flags: number): void {
-    const bar = (instrument * TIMEFRAME_COUNT + from) * BAR_SIZE;
+    const bar = this.at(instrument, from);
     for (let older = 1; older >= 0; older -= 1) {
       const bars = older === 1 ? this.previous : this.building;
       if (bars[bar + BAR_OPEN_TIME] === 0) continue;
@@ -167,7 +180,7 @@ export class UnclosedBars {
 
   #merge(instrument: number, timeframe: number, bars: Float64Array, bar: number, flags: number): void {
     const { seen } = this;
-    const opened = bars[bar + BAR_OPEN_TIME] - (bars[bar + BAR_OPEN_TIME] % TIMEFRAME_MICROS[timeframe]);
+    const opened = openTime(bars, bar + BAR_OPEN_TIME, timeframe);
     if (opened > seen[BAR_SIZE + BAR_OPEN_TIME]) copyBar(seen, BAR_SIZE, seen, 0);
     const at = opened < seen[BAR_SIZE + BAR_OPEN_TIME] ? 0 : BAR_SIZE;
     if (seen[at + BAR_OPEN_TIME] !== opened) {
@@ -180,7 +193,7 @@ export class UnclosedBars {
 
   /** Takes a bar that was put together elsewhere, and whose parts are in wider bars already. */
   put(instrument: number, timeframe: number, bars: Float64Array, at: number): void {
-    const bar = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+    const bar = this.at(instrument, timeframe);
     const to = this.#holder(instrument, timeframe, bars, at + BAR_OPEN_TIME);
     copyBar(bars, at, to, bar);
     // Trades of our own will come on top of what the venue told.
@@ -189,7 +202,7 @@ export class UnclosedBars {
 
   /** Gives a timeframe up; what its unclosed bars hold goes to the next wider one. */
   release(instrument: number, timeframe: number): void {
-    const bar = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+    const bar = this.at(instrument, timeframe);
     if (this.previous[bar] !== 0) this.fold(instrument, timeframe, this.previous, bar);
     if (this.building[bar] !== 0) this.fold(instrument, timeframe, this.building, bar);
     this.active[instrument] &= ~(1 << timeframe);
@@ -198,7 +211,7 @@ export class UnclosedBars {
 
   /** Drops a series' unclosed bars. */
   forget(instrument: number, timeframe: number): void {
-    const bar = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+    const bar = this.at(instrument, timeframe);
     this.building.fill(0, bar, bar + BAR_SIZE);
     this.previous.fill(0, bar, bar + BAR_SIZE);
   }
@@ -206,7 +219,7 @@ export class UnclosedBars {
   /** Sets a flag in all unclosed bars of an instrument. */
   flag(instrument: number, flag: number): void {
     for (let timeframe = 0; timeframe < TIMEFRAME_COUNT; timeframe += 1) {
-      const at = (instrument * TIMEFRAME_COUNT + timeframe) * BAR_SIZE;
+      const at = this.at(instrument, timeframe);
       if (this.building[at] !== 0) this.building[at + BAR_FLAGS] |= flag;
       if (this.previous[at] !== 0) this.previous[at + BAR_FLAGS] |= flag;
     }

@@ -1,7 +1,12 @@
+import { grown } from "../std/grow.ts";
 import { bytesBelow, QUOTES, REFUSED, type ShortLiteral, scanShort, wordAt, zeroBytes } from "./scan.ts";
 
 /** Names of up to 20 bytes are found by the scanner; the longest that venues have today has 16. */
 const KEY_WORDS = 5;
+/** An entry is one half of a cache line: the name's words, padded with zeros, its length, its instrument. */
+const ENTRY_WORDS = 8;
+const LENGTH = 5;
+const INSTRUMENT = 6;
 const MIX = 0x9e3779b1;
 
 /**
@@ -15,11 +20,8 @@ export class SymbolTable {
 
   readonly #ids = new Map<string, number>();
   readonly #names: (string | undefined)[] = [];
-  /** Names as words, padded with zeros: entry i lies at KEY_WORDS * i. */
-  #keys = new Int32Array(64 * KEY_WORDS);
-  #lengths = new Int32Array(64);
-  #instruments = new Int32Array(64);
-  #entries = 0;
+  #entries = new Int32Array(64 * ENTRY_WORDS);
+  #count = 0;
   /** Entry + 1 by hash, 0 where free; at most half full. */
   #slots = new Int32Array(128);
 
@@ -35,13 +37,13 @@ export class SymbolTable {
     const bytes = Buffer.alloc(KEY_WORDS * 4);
     if (Buffer.byteLength(name) >= bytes.length || JSON.stringify(name) !== `"${name}"` || name === "") return;
     const length = bytes.write(name);
-    const entry = this.#entries;
-    this.#reserve(entry);
-    for (let word = 0; word < KEY_WORDS; word += 1) this.#keys[entry * KEY_WORDS + word] = bytes.readInt32LE(word * 4);
-    this.#lengths[entry] = length;
-    this.#instruments[entry] = instrument;
-    this.#entries += 1;
-    this.#place(entry);
+    this.#reserve();
+    const entry = this.#count * ENTRY_WORDS;
+    for (let word = 0; word < KEY_WORDS; word += 1) this.#entries[entry + word] = bytes.readInt32LE(word * 4);
+    this.#entries[entry + LENGTH] = length;
+    this.#entries[entry + INSTRUMENT] = instrument;
+    this.#place(this.#count);
+    this.#count += 1;
   }
 
   /** The instrument of a name, 0 when there is none. */
@@ -82,27 +84,25 @@ export class SymbolTable {
 
     const length = 4 * full + rest;
     const slots = this.#slots;
-    const keys = this.#keys;
+    const entries = this.#entries;
     const mask = slots.length - 1;
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
-      const entry = (slots[slot] as number) - 1;
+      const entry = ((slots[slot] as number) - 1) * ENTRY_WORDS;
       if (entry < 0) return REFUSED;
-      const key = entry * KEY_WORDS;
-      if (this.#lengths[entry] !== length || keys[key + full] !== tail) continue;
+      if (entries[entry + LENGTH] !== length || entries[entry + full] !== tail) continue;
       let same = 0;
-      while (same < full && keys[key + same] === wordAt(at + 4 * same)) same += 1;
+      while (same < full && entries[entry + same] === wordAt(at + 4 * same)) same += 1;
       if (same < full) continue;
-      this.found = this.#instruments[entry] as number;
+      this.found = entries[entry + INSTRUMENT] as number;
       return at + length;
     }
   }
 
   /** The same hash as in `scan`: the words that are full, then the tail, which may be of no bytes. */
   #place(entry: number): void {
-    const key = entry * KEY_WORDS;
     let hash = 0;
     for (let word = 0; ; word += 1) {
-      const value = this.#keys[key + word] as number;
+      const value = this.#entries[entry * ENTRY_WORDS + word] as number;
       hash = Math.imul(hash ^ value, MIX);
       hash ^= hash >>> 15;
       if (value >>> 24 === 0) break;
@@ -113,20 +113,11 @@ export class SymbolTable {
     this.#slots[slot] = entry + 1;
   }
 
-  #reserve(entry: number): void {
-    if (entry === this.#instruments.length) {
-      this.#instruments = doubled(this.#instruments);
-      this.#lengths = doubled(this.#lengths);
-      this.#keys = doubled(this.#keys);
-    }
-    if (2 * (entry + 1) <= this.#slots.length) return;
+  #reserve(): void {
+    const count = this.#count + 1;
+    this.#entries = grown(this.#entries, count * ENTRY_WORDS);
+    if (2 * count <= this.#slots.length) return;
     this.#slots = new Int32Array(2 * this.#slots.length);
-    for (let known = 0; known < entry; known += 1) this.#place(known);
+    for (let known = 0; known < this.#count; known += 1) this.#place(known);
   }
-}
-
-function doubled(words: Int32Array): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(2 * words.length);
-  larger.set(words);
-  return larger;
 }

@@ -84,7 +84,8 @@ class Hma implements Indicator {
     const closes = at + RINGS;
     const next = state[at + NEXT];
     const leaving = state[closes + next];
-    const leavingHalf = state[closes + ((next + length - this.#half) % length)];
+    const oldestHalf = next < this.#half ? next + length - this.#half : next - this.#half;
+    const leavingHalf = state[closes + oldestHalf];
     state[at + WEIGHTED] += length * close - state[at + SUM];
     state[at + SUM] += close - leaving;
     state[at + HALF_WEIGHTED] += this.#half * close - state[at + HALF_SUM];

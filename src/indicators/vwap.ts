@@ -63,7 +63,7 @@ class Vwap implements Indicator {
 function coveredWith(state: Float64Array, at: number, bars: Float64Array, bar: number): boolean {
   if ((bars[bar + BAR_FLAGS] & BAR_PARTIAL) !== 0) return false;
   const opened = bars[bar + BAR_OPEN_TIME];
-  if (opened % DAY_MICROS === 0) return true;
+  if (Math.floor(opened / DAY_MICROS) * DAY_MICROS === opened) return true;
   if (opened - state[at + DAY] < DAY_MICROS) return state[at + COVERED] === 1;
   return !Number.isNaN(state[at + DAY]);
 }

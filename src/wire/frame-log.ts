@@ -27,9 +27,9 @@ export class FrameLog {
     return this.#position[0];
   }
 
-  /** Commits what was claimed in `ring`, under the next position and the sequence `sequences[stream]`. */
-  commit(ring: Ring, length: number, stream: number, sequences: Float64Array): void {
-    ring.commit(length, stream, sequences, stream, this.next, 0);
+  /** Commits what was claimed in `ring`, under the next position and the sequence `sequences[sequenceAt]`. */
+  commit(ring: Ring, length: number, stream: number, sequences: Float64Array, sequenceAt: number): void {
+    ring.commit(length, stream, sequences, sequenceAt, this.next, 0);
     this.#position[0] = this.next[0];
     this.next[0] += 1;
   }

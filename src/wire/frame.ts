@@ -102,7 +102,7 @@ export function writeHeader(
 }
 
 /**
- * The same for a ring frame, from where its numbers are kept: `sequences[stream]`, `position[0]`, `times[exchangeAt]`.
+ * The same for a ring frame, from where its numbers are kept: `sequences[sequenceAt]`, `position[0]`, `times[exchangeAt]`.
  * Numbers that were just counted go straight to their place: put into the header's words as halves and read back as
  * whole ones, each would stall until its store has left the processor's buffer.
  */
@@ -114,6 +114,7 @@ export function writeRingHeader(
   instrument: number,
   flags: number,
   sequences: Float64Array,
+  sequenceAt: number,
   position: Float64Array,
   times: Float64Array,
   exchangeAt: number,
@@ -126,8 +127,8 @@ export function writeRingHeader(
   f64[(at + T.FRAME_TS_RECEIVE) >> 3] = header[H_TS_RECEIVE];
   f64[(at + T.FRAME_TS_PUBLISH) >> 3] = header[H_TS_PUBLISH];
   putInteger(i32, (at + T.FRAME_POSITION) >> 2, position, 0);
-  putInteger(i32, (at + T.FRAME_SEQ) >> 2, sequences, stream);
-  putInteger(i32, (at + T.FRAME_FROM_SEQ) >> 2, sequences, stream);
+  putInteger(i32, (at + T.FRAME_SEQ) >> 2, sequences, sequenceAt);
+  putInteger(i32, (at + T.FRAME_FROM_SEQ) >> 2, sequences, sequenceAt);
   putInteger(i32, (at + T.FRAME_TS_EXCHANGE) >> 2, times, exchangeAt);
 }
 
@@ -302,28 +303,37 @@ export function writeIndicators(
   return T.INDICATORS_BYTES;
 }
 
-/** Appends `values[index]` to an indicators frame that is the last thing written; returns the new length. */
-export function appendIndicator(
+/**
+ * Writes the values of an indicators frame that is the last thing written, and returns the frame's length. Entry i is
+ * lane `lanes[i]` of indicator `ids[i]`; its value lies at `row[rowAt + valueAt[i]]`, whether it is ready, 1 or 0, at
+ * `row[rowAt + readyAt[i]]`.
+ */
+export function writeIndicatorValues(
   memory: Memory,
   at: number,
-  indicator: number,
-  lane: number,
-  ready: number,
-  values: Float64Array,
-  index: number,
+  count: number,
+  ids: Int32Array,
+  lanes: Int32Array,
+  valueAt: Int32Array,
+  readyAt: Int32Array,
+  row: Float64Array,
+  rowAt: number,
 ): number {
+  assert(count <= MAX_FRAME_INDICATORS, "an indicators frame has room");
+  const { i32, f64 } = memory;
   const data = at + T.INDICATORS_VALUES_DATA;
-  const count = memory.i32[(data - 4) >> 2];
-  assert(count < MAX_FRAME_INDICATORS, "an indicators frame has room");
-  const element = data + 16 * count;
-  memory.i32[element >> 2] = indicator | (lane << 16) | (ready << 24);
-  memory.i32[(element >> 2) + 1] = 0;
-  // Arithmetic makes NaNs of either sign, and 0 / 0 another one before V8 has compiled it than after: all become one,
-  // so that the same input gives the same bytes.
-  const value = values[index];
-  memory.f64[(element >> 3) + 1] = Number.isNaN(value) ? Number.NaN : value;
-  memory.i32[(data - 4) >> 2] = count + 1;
-  return element + 16 - at;
+  i32[(data - 4) >> 2] = count;
+  let word = data >> 2;
+  for (let entry = 0; entry < count; entry += 1) {
+    i32[word] = ids[entry] | (lanes[entry] << 16) | (row[rowAt + readyAt[entry]] << 24);
+    i32[word + 1] = 0;
+    // Arithmetic makes NaNs of either sign, and 0 / 0 another one before V8 has compiled it than after: all become one,
+    // so that the same input gives the same bytes.
+    const value = row[rowAt + valueAt[entry]];
+    f64[(word >> 1) + 1] = Number.isNaN(value) ? Number.NaN : value;
+    word += 4;
+  }
+  return 4 * word - at;
 }
 
 /** Bytes of an indicators frame with so many values. */
