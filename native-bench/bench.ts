@@ -1,33 +1,52 @@
 /**
  * `npm run bench`: the hot path as it is shipped, from scanner to finished frame and part by part; its garbage; its
- * cost with 10 and with 10,000 instruments. Answers are checked. `--json` prints the figures as one last line.
+ * cost with 10 and with 10,000 instruments, and what these mean for memory and for the event loop. Answers are checked.
+ * `--json` prints the figures as one last line.
  */
 import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
 import { isMainThread } from "node:worker_threads";
 import { garbageOf, settle } from "./garbage.ts";
+import { FOLLOW, follow, type Join, joinAll } from "./join.ts";
 import { measure, parts } from "./parts.ts";
 import { Pipeline } from "./pipeline.ts";
-import { type Memory, memoryOf, startUpBlock } from "./scale.ts";
+import { closeCost, compare, type Memory, memoryOf, type Scale, startUpBlock } from "./scale.ts";
 import { throughSocket } from "./socket-garbage.ts";
-import type { Workload } from "./workload.ts";
 import { recordedTrades, syntheticTrades } from "./workload.ts";
 
 const GARBAGE_TICKS = 10_000_000;
 const SOCKET_TICKS = 1_000_000;
-const SCALE_TRADES = 100_000;
-const MEMORY_ONLY = "--memory-only";
+const MANY = 10_000;
+/** Trades a second: as many as a core can take, so that a tick is measured and not the clock; and as a market has. */
+const FULL_RATE = 1_000_000;
+const MARKET_RATE = 20_000;
 
-interface PathFigures {
-  workload: string;
-  parsedNs: number;
-  unparsedNs: number;
+/** What is measured in a process of its own, whose memory and whose compiled code nothing else has shaped. */
+const APART: Record<string, (...args: string[]) => unknown> = {
+  scale: (spread, mode, rate) => compare(spread as "zipf", mode as "parsed", Number(rate)),
+  close: (instruments) => closeCost(Number(instruments)),
+  memory: () => memoryOf(MANY),
+  join: () => joinAll(MANY),
+};
+const APART_FLAG = "--apart";
+
+function apart<T>(name: string, ...args: (string | number)[]): T {
+  const output = execFileSync(process.execPath, [process.argv[1] as string, APART_FLAG, name, ...args.map(String)]);
+  return JSON.parse(output.toString()) as T;
 }
 
-async function path(workload: () => Workload): Promise<PathFigures> {
-  settle();
+function print(name: string, value: string): void {
+  console.log(`${name.padEnd(62)} ${value}`);
+}
+
+const ns = (value: number) => `${value.toFixed(1).padStart(8)} ns`;
+
+/** A recorded trade, with and without parsing: medians. */
+async function recordedPath(): Promise<{ workload: string; parsedNs: number; unparsedNs: number }> {
   const figures: number[] = [];
+  const workload = () => recordedTrades() ?? syntheticTrades(1, "uniform", 14_515);
   for (const mode of ["parsed", "unparsed"] as const) {
+    settle();
     const pipeline = new Pipeline(workload());
     const run = () => pipeline[mode]();
     pipeline.warmUp(run);
@@ -39,39 +58,44 @@ async function path(workload: () => Workload): Promise<PathFigures> {
   return { workload: workload().name, parsedNs, unparsedNs };
 }
 
-function print(name: string, value: string): void {
-  console.log(`${name.padEnd(58)} ${value}`);
-}
-
-const ns = (value: number) => `${value.toFixed(1).padStart(8)} ns`;
-
-async function main(): Promise<void> {
-  const recorded = recordedTrades();
-  if (recorded === undefined) console.log("no recordings: synthetic trades stand in for them");
-  const source = () => recordedTrades() ?? syntheticTrades(1, "uniform", 14_515);
-  console.log(
-    `${cpus()[0]?.model.trim()} x ${cpus().length}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}\n`,
-  );
-
-  const main = await path(source);
-  print(`trade, scanner to finished frame (${main.workload})`, ns(main.parsedNs));
-  print("the same without parsing", ns(main.unparsedNs));
-  console.log();
-  const partFigures = await parts();
-  for (const { name, median } of partFigures) print(name, ns(median));
-
-  console.log();
-  const pipeline = new Pipeline(source());
+async function garbage() {
+  const pipeline = new Pipeline(recordedTrades() ?? syntheticTrades(1, "uniform", 14_515));
   pipeline.warmUp(() => pipeline.parsed());
-  const garbage = await garbageOf(
+  const figures = await garbageOf(
     GARBAGE_TICKS,
     pipeline.runTrades,
     () => pipeline.parsed(),
     () => pipeline.next(),
   );
   pipeline.check();
-  print(`bytes allocated per tick, over ${Math.round(garbage.ticks)} ticks`, garbage.bytesPerTick.toFixed(3));
-  print("collections meanwhile", String(garbage.collections));
+  return figures;
+}
+
+function scale(name: string, spread: string, rate: number) {
+  const parsed = apart<Scale>("scale", spread, "parsed", rate);
+  const unparsed = apart<Scale>("scale", spread, "unparsed", rate);
+  const text = ({ few, many, ratio }: Scale) => `${ns(few)} -> ${ns(many)}, x ${ratio.toFixed(2)}`;
+  print(`a trade with 10 -> ${MANY} instruments, ${name}`, text(parsed));
+  print("  the same without parsing", text(unparsed));
+  return { name, spread, rate, parsed, unparsed };
+}
+
+async function main(): Promise<void> {
+  if (recordedTrades() === undefined) console.log("no recordings: synthetic trades stand in for them");
+  console.log(
+    `${cpus()[0]?.model.trim()} x ${cpus().length}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}\n`,
+  );
+  const path = await recordedPath();
+  print(`trade, scanner to finished frame (${path.workload})`, ns(path.parsedNs));
+  print("the same without parsing", ns(path.unparsedNs));
+  console.log();
+  const partFigures = await parts();
+  for (const { name, median } of partFigures) print(name, ns(median));
+
+  console.log();
+  const heap = await garbage();
+  print(`bytes allocated per tick, over ${Math.round(heap.ticks)} ticks`, heap.bytesPerTick.toFixed(3));
+  print("collections meanwhile", String(heap.collections));
   const socket = await throughSocket(SOCKET_TICKS);
   print(
     `with the WebSocket library before it, ${SOCKET_TICKS} ticks`,
@@ -79,39 +103,45 @@ async function main(): Promise<void> {
   );
 
   console.log();
-  const scale: PathFigures[] = [];
-  for (const instruments of [10, 10_000]) {
-    for (const spread of ["zipf", "uniform"] as const) {
-      const figures = await path(() => syntheticTrades(instruments, spread, SCALE_TRADES));
-      scale.push(figures);
-      print(`${figures.workload} instruments`, `${ns(figures.parsedNs)}, without parsing ${ns(figures.unparsedNs)}`);
-    }
+  const scales = [
+    scale("zipf", "zipf", FULL_RATE),
+    scale("uniform", "uniform", FULL_RATE),
+    scale(`zipf, ${MARKET_RATE} a second, bars closing`, "zipf", MARKET_RATE),
+  ];
+  const close = apart<number>("close", MANY);
+  const share = (close * MANY) / 1e7;
+  print(
+    `closing a 1s bar, ${MANY} at once`,
+    `${ns(close)}: ${share.toFixed(1)} % of a core when each does each second`,
+  );
+  const block = await startUpBlock(MANY);
+  print(`registering ${MANY} instruments blocks the loop for`, `${block.toFixed(1)} ms`);
+  const joins = apart<Join[]>("join");
+  for (const { step, longestMs, totalMs } of joins) {
+    print(`${step}, ${MANY} instruments`, `at most ${longestMs.toFixed(1)} ms a turn, ${totalMs.toFixed(0)} ms in all`);
   }
-  const ratio = (scale[2] as PathFigures).parsedNs / (scale[0] as PathFigures).parsedNs;
-  print("10,000 to 10, zipf", ratio.toFixed(2));
-  const block = await startUpBlock(10_000);
-  print("registering 10,000 instruments blocks the loop for", `${block.toFixed(1)} ms`);
-  // In a process of its own, whose memory nothing else has grown.
-  const memory = JSON.parse(
-    execFileSync(process.execPath, [process.argv[1] as string, MEMORY_ONLY]).toString(),
-  ) as Memory;
-  print("memory that 10,000 instruments with trades take", `${memory.rssMiB.toFixed(0)} MiB resident`);
+  const memory = apart<Memory>("memory");
+  print(`memory that ${MANY} instruments with trades take`, `${memory.rssMiB.toFixed(0)} MiB resident`);
   if (process.argv.includes("--json")) {
-    console.log(
-      JSON.stringify({
-        main,
-        parts: partFigures,
-        garbage,
-        socket,
-        scale,
-        zipfRatio: ratio,
-        startUpBlockMs: block,
-        memory,
-      }),
-    );
+    const figures = {
+      path,
+      parts: partFigures,
+      garbage: heap,
+      socket,
+      scales,
+      close,
+      startUpBlockMs: block,
+      joins,
+      memory,
+    };
+    console.log(JSON.stringify(figures));
   }
   process.exit(0);
 }
 
-if (process.argv.includes(MEMORY_ONLY)) console.log(JSON.stringify(memoryOf(10_000)));
-else if (isMainThread) await main();
+const [mode, name, ...args] = process.argv.slice(2);
+if (mode === FOLLOW) follow(name as string);
+else if (mode === APART_FLAG) {
+  console.log(JSON.stringify(await APART[name as string]?.(...args)));
+  process.exit(0);
+} else if (isMainThread) await main();

@@ -4,10 +4,11 @@ import { BinanceParser } from "../src/feeds/binance-parse.ts";
 import { FeedCounters } from "../src/feeds/feed.ts";
 import { StartedStreams } from "../src/feeds/started-streams.ts";
 import { SymbolTable } from "../src/feeds/symbol-table.ts";
+import { BINANCE_RULES } from "../src/feeds/venue-rules.ts";
 import { IndicatorSet } from "../src/indicators/registry.ts";
 import { SLOT_TRADES, streamOf } from "../src/market/channel.ts";
 import { Catalog, emptyListing } from "../src/market/instrument.ts";
-import type { FeedControl, VenueRules } from "../src/market/sink.ts";
+import type { FeedControl } from "../src/market/sink.ts";
 import { PRICE, SIZE, TRADE_NUMBER, TS_EXCHANGE } from "../src/market/sink.ts";
 import { timeframeIndex } from "../src/market/timeframe.ts";
 import type { Clock } from "../src/std/clock.ts";
@@ -18,12 +19,6 @@ import { advance } from "./workload.ts";
 /** Messages of one run: some 100 KB, what a socket hands over in a few reads. */
 const CHUNK = 512;
 
-const RULES: VenueRules = {
-  integrity: "range",
-  contiguousTradeIds: true,
-  ownQuotes: true,
-  quotesShareBookSequence: true,
-};
 const NO_CONTROL: FeedControl = { subscribe() {}, unsubscribe() {}, resyncBook() {}, fetchHistory() {} };
 const TIMEFRAMES = ["1s", "1m", "5m", "1h"].map(timeframeIndex);
 
@@ -61,7 +56,7 @@ export class Pipeline {
       indicators: new IndicatorSet(),
       bars: { timeframes: TIMEFRAMES },
     });
-    const venue = this.engine.addVenue("binance", RULES, NO_CONTROL);
+    const venue = this.engine.addVenue("binance", BINANCE_RULES, NO_CONTROL);
     this.#venue = venue.instrument.id;
     const listings = workload.symbols.map((venueSymbol) => ({
       ...emptyListing(),

@@ -63,10 +63,16 @@ export function recordedTrades(): Workload | undefined {
 }
 
 /**
- * Synthetic trades over many instruments, in the venue's own form, at 20,000 a second: `zipf` gives the n-th instrument
+ * Synthetic trades over many instruments, in the venue's own form, so many a second: `zipf` gives the n-th instrument
  * a share of 1/n, as markets have it; `uniform` is the worst case for the caches.
  */
-export function syntheticTrades(instruments: number, spread: "zipf" | "uniform", count: number, seed = 1): Workload {
+export function syntheticTrades(
+  instruments: number,
+  spread: "zipf" | "uniform",
+  count: number,
+  perSecond = 20_000,
+  seed = 1,
+): Workload {
   const random = new Random(seed);
   const symbols = Array.from({ length: instruments }, (_, index) => `SYM${String(index).padStart(5, "0")}USDT`);
   const pick = spread === "zipf" ? zipf(instruments, random) : () => random.integer(0, instruments - 1);
@@ -80,11 +86,17 @@ export function syntheticTrades(instruments: number, spread: "zipf" | "uniform",
     next.set(symbol, (next.get(symbol) ?? 0) + 1);
     prices[instrument] = (prices[instrument] as number) * (1 + 0.0001 * random.normal());
     const price = (prices[instrument] as number).toFixed(2);
-    const time = 1_723_161_255_000 + Math.floor(index / 20);
+    const time = 1_723_161_255_000 + Math.floor((index / perSecond) * 1000);
     const text = `{"stream":"${symbol.toLowerCase()}@trade","data":{"e":"trade","E":${time + 1},"s":"${symbol}","t":${id},"p":"${price}000000","q":"${(0.01 + random.next()).toFixed(4)}0000","T":${time},"m":${random.chance(0.5)},"M":true}}`;
     messages.push(placesOf(text, symbol));
   }
-  return { name: `${instruments} ${spread}`, messages, symbols, spanMs: Math.ceil(count / 20) + 1, tradesOf: next };
+  return {
+    name: `${instruments} ${spread}`,
+    messages,
+    symbols,
+    spanMs: Math.ceil((count / perSecond) * 1000) + 1,
+    tradesOf: next,
+  };
 }
 
 function zipf(count: number, random: Random): () => number {

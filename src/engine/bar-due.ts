@@ -2,6 +2,9 @@ import { TIMEFRAME_COUNT, TIMEFRAME_MICROS } from "../market/timeframe.ts";
 import { assert } from "../std/assert.ts";
 import { grown } from "../std/grow.ts";
 
+/** Up to so many are put in order here: the library's sort allocates, which only pays for many. */
+const FEW = 32;
+
 /**
  * Which instruments of one venue have unclosed bars, by the time that these close at. Per timeframe two lists, for
  * intervals of even and of odd number: no more are unclosed at once, because the allowance for late trades is no longer
@@ -40,13 +43,14 @@ export class DueBars {
       if (this.#closes[list] === due) {
         const count = this.#counts[list];
         this.taken = grown(this.taken, taken + count);
-        this.taken.set(this.#lists[list].subarray(0, count), taken);
+        for (let index = 0; index < count; index += 1) this.taken[taken + index] = this.#lists[list][index];
         taken += count;
         this.#counts[list] = 0;
         this.#closes[list] = Number.POSITIVE_INFINITY;
       } else if (this.#closes[list] < this.next[0]) this.next[0] = this.#closes[list];
     }
-    this.taken.subarray(0, taken).sort();
+    if (taken > FEW) this.taken.subarray(0, taken).sort();
+    else sortFew(this.taken, taken);
     return taken;
   }
 
@@ -54,5 +58,15 @@ export class DueBars {
     this.#counts.fill(0);
     this.#closes.fill(Number.POSITIVE_INFINITY);
     this.next[0] = Number.POSITIVE_INFINITY;
+  }
+}
+
+/** Puts the first `count` in order. */
+function sortFew(array: Int32Array, count: number): void {
+  for (let index = 1; index < count; index += 1) {
+    const value = array[index];
+    let hole = index;
+    for (; hole > 0 && array[hole - 1] > value; hole -= 1) array[hole] = array[hole - 1];
+    array[hole] = value;
   }
 }

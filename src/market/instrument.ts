@@ -83,6 +83,8 @@ export class Catalog {
   readonly #bySymbol = new Map<string, Instrument[]>();
   readonly #venues = new Map<string, Instrument>();
   readonly #loaded = new Set<number>();
+  /** Grows when a known instrument is brought up to date. */
+  revision = 0;
   readonly #onActive: ((instrument: Instrument) => void)[] = [];
   readonly #onListed: ((instrument: Instrument) => void)[] = [];
 
@@ -103,7 +105,10 @@ export class Catalog {
     const venue = this.#venues.get(exchange);
     assert(venue !== undefined, `venue ${exchange} is not registered`);
     const known = this.#byName.get(nameKey(exchange, listing.symbol));
-    if (known) return Object.assign(known, listing);
+    if (known) {
+      this.revision += 1;
+      return Object.assign(known, listing);
+    }
     const instrument: Instrument = {
       ...listing,
       id: this.#instruments.length,

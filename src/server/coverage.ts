@@ -1,4 +1,3 @@
-import type { Channel } from "../market/channel.ts";
 import { CHANNELS, SLOTS_PER_INSTRUMENT, streamOf } from "../market/channel.ts";
 import type { Catalog, Instrument, MarketType } from "../market/instrument.ts";
 import { MARKET_TYPES } from "../market/instrument.ts";
@@ -51,21 +50,26 @@ export class Coverage {
   /** By stream: 1 + variant, 0 is not covered; and the index of the subscription that decides. */
   #variants = new Uint8Array(64 * SLOTS_PER_INSTRUMENT);
   #owners = new Uint16Array(64 * SLOTS_PER_INSTRUMENT);
-  /** By instrument: the last `fill` that it was in; its venue, market type and channels, and the list these were read of. */
+  /** By instrument: the last `fill` that it was in; its venue, market type and channels, and whether these were read. */
   #filled = new Uint32Array(64);
   #venues = new Uint32Array(64);
   #marketTypes = new Uint8Array(64);
   #channels = new Uint16Array(64);
-  readonly #read: (readonly Channel[] | undefined)[] = [];
+  #isRead = new Uint8Array(64);
+  /** The catalog's revision that they were read at. */
+  #revision = 0;
   #fill = 0;
   #subscriptions: readonly Subscription[] = [];
 
   constructor(catalog: Catalog) {
     this.#catalog = catalog;
     for (const instrument of catalog.all()) if (instrument.active) this.#active.push(instrument.id);
-    catalog.onActive(({ id }) => {
+    catalog.onActive((instrument) => {
+      const { id } = instrument;
       this.#sorted &&= id > (this.#active.at(-1) ?? 0);
       this.#active.push(id);
+      this.#reserve();
+      this.#read(instrument);
     });
   }
 
@@ -89,6 +93,8 @@ export class Coverage {
   /** Works out the coverage of `ids[from]` to `ids[to - 1]`. */
   fill(subscriptions: readonly Subscription[], ids: readonly number[], from: number, to: number): void {
     this.#reserve();
+    if (this.#revision !== this.#catalog.revision) this.#isRead.fill(0);
+    this.#revision = this.#catalog.revision;
     this.#fill += 1;
     this.#subscriptions = subscriptions;
     if (to - from > MANY) this.#variants.fill(0);
@@ -103,13 +109,15 @@ export class Coverage {
     });
   }
 
-  /** Opens an instrument for a fill; reads it again if the venue has listed it anew. */
+  /** Opens an instrument for a fill. */
   #begin(id: number, isClear: boolean): void {
     this.#filled[id] = this.#fill;
     if (!isClear) this.#variants.fill(0, streamOf(id, 0), streamOf(id + 1, 0));
-    const { channels, venue, marketType } = this.#catalog.get(id) as Instrument;
-    if (this.#read[id] === channels) return;
-    this.#read[id] = channels;
+    if (this.#isRead[id] === 0) this.#read(this.#catalog.get(id) as Instrument);
+  }
+
+  #read({ id, channels, venue, marketType }: Instrument): void {
+    this.#isRead[id] = 1;
     this.#venues[id] = venue;
     this.#marketTypes[id] = 1 << MARKET_TYPES.indexOf(marketType);
     this.#channels[id] = channels.reduce((bits, channel) => bits | (1 << CHANNELS.indexOf(channel)), 0);
@@ -140,7 +148,7 @@ export class Coverage {
     this.#channels = new Uint16Array(2 * instruments);
     this.#variants = new Uint8Array(2 * instruments * SLOTS_PER_INSTRUMENT);
     this.#owners = new Uint16Array(2 * instruments * SLOTS_PER_INSTRUMENT);
-    this.#read.length = 0;
+    this.#isRead = new Uint8Array(2 * instruments);
   }
 
   /** True when the last `fill` was about a stream's instrument. */
@@ -163,14 +171,21 @@ export class Coverage {
     const streams: number[] = [];
     const owner = this.#subscriptions.indexOf(subscription);
     let count = 0;
-    // Eight bytes at a time: most of an instrument's slots are not covered.
-    const words = new Float64Array(this.#variants.buffer);
-    for (const id of ids) {
-      for (let stream = streamOf(id, 0); stream < streamOf(id + 1, 0); stream += 1) {
-        if ((stream & 7) === 0 && words[stream >> 3] === 0) stream += 7;
-        if (this.#variants[stream] === 0 || this.#owners[stream] !== owner) continue;
-        count += 1;
-        if (count <= most) streams.push(stream);
+    const one = (stream: number) => {
+      if (this.#variants[stream] === 0 || this.#owners[stream] !== owner) return;
+      count += 1;
+      if (count <= most) streams.push(stream);
+    };
+    if (ids.length > MANY) {
+      // All that is not of `ids` was cleared. Eight bytes at a time: most of an instrument's slots are not covered.
+      const words = new Float64Array(this.#variants.buffer);
+      for (let word = 0; word < words.length; word += 1) {
+        if (words[word] === 0) continue;
+        for (let stream = 8 * word; stream < 8 * word + 8; stream += 1) one(stream);
+      }
+    } else {
+      for (const id of ids) {
+        for (let stream = streamOf(id, 0); stream < streamOf(id + 1, 0); stream += 1) one(stream);
       }
     }
     return { count, streams };

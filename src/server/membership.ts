@@ -88,8 +88,7 @@ export class Membership {
     const subscriptions = [...this.#subscriptions.values()];
     const instruments = coverage.instruments(changed);
     coverage.fill(subscriptions, instruments, 0, instruments.length);
-    if (changed.some(({ selection }) => selection.wildcards.length > 0))
-      this.#applyAll(coverage.wideTopics(instruments));
+    if (changed.some(({ selection }) => selection.wildcards.length > 0)) this.#applyAll(instruments);
     else this.#applyNamed(instruments);
     for (const [stream, variant] of this.#listed) {
       if (coverage.isFilled(stream) && coverage.variantOf(stream) !== variant) this.#listed.delete(stream);
@@ -102,9 +101,9 @@ export class Membership {
     this.#applied = instruments;
   }
 
-  #applyAll(still: readonly WideTopic[]): void {
+  #applyAll(instruments: readonly number[]): void {
     const { coverage, publisher } = this.#services;
-    const broken = this.#breakWide(still);
+    const broken = this.#wide.size === 0 ? this.#wide : this.#breakWide(coverage.wideTopics(instruments));
     for (const [stream, variant] of this.#joined) {
       if (coverage.variantOf(stream) !== variant) this.#leave(stream, variant, broken);
       else if (broken.size > 0 && this.#isIn(broken, stream))
@@ -113,7 +112,7 @@ export class Membership {
     // All is looked at again, whatever was still to be.
     this.#instruments = [];
     this.#next = 0;
-    this.#widening = still.length === 0 ? [] : undefined;
+    this.#widening = undefined;
   }
 
   #applyNamed(instruments: readonly number[]): void {

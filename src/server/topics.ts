@@ -7,10 +7,10 @@ import { assert } from "../std/assert.ts";
  * Topics. A frame of stream s goes, in each encoding and variant, to the topics of up to three scopes: that of s, and
  * the wide ones of (channel, venue) and of (channel). A connection is in exactly one of them per stream; counts of who
  * is in each let the empty ones be skipped: publishing to an empty topic costs 78 ns, a count 1. A wide scope holds one
- * part in eight of the instruments, so that a connection changes between 10,000 topics and the wide ones in eight turns
- * of the event loop, not in one of 10 ms. Scopes are numbers: a stream's own, and for wide ones those below 0.
+ * part in sixteen of the instruments, so that a connection changes between 10,000 topics and the wide ones in sixteen
+ * turns of the event loop, not in one of 50 ms. Scopes are numbers: a stream's own, and for wide ones those below 0.
  */
-export const WIDE_PARTS = 8;
+export const WIDE_PARTS = 16;
 
 /** The scope of `/raw`: every ring frame. It borrows a slot that no channel has. */
 export const RAW_SCOPE = SLOTS_PER_INSTRUMENT - 1;
