@@ -10,8 +10,9 @@ import { garbageOf, settle } from "./garbage.ts";
 import { FOLLOW, follow, type Join, joinAll } from "./join.ts";
 import { measure, parts } from "./parts.ts";
 import { Pipeline } from "./pipeline.ts";
-import { closeCost, compare, type Memory, memoryOf, type Scale, startUpBlock } from "./scale.ts";
+import { closeCost, compare, type Memory, memoryOf, type Scale } from "./scale.ts";
 import { throughSocket } from "./socket-garbage.ts";
+import { beVenue, type Start, startWith, VENUE } from "./start.ts";
 import { recordedTrades, syntheticTrades } from "./workload.ts";
 
 const GARBAGE_TICKS = 10_000_000;
@@ -23,10 +24,12 @@ const MARKET_RATE = 20_000;
 
 /** What is measured in a process of its own, whose memory and whose compiled code nothing else has shaped. */
 const APART: Record<string, (...args: string[]) => unknown> = {
+  path: (mode) => recordedTrade(mode as "parsed"),
   scale: (spread, mode, rate) => compare(spread as "zipf", mode as "parsed", Number(rate)),
   close: (instruments) => closeCost(Number(instruments)),
   memory: () => memoryOf(MANY),
   join: () => joinAll(MANY),
+  start: () => startWith(MANY),
 };
 const APART_FLAG = "--apart";
 
@@ -41,25 +44,21 @@ function print(name: string, value: string): void {
 
 const ns = (value: number) => `${value.toFixed(1).padStart(8)} ns`;
 
-/** A recorded trade, with and without parsing: medians. */
-async function recordedPath(): Promise<{ workload: string; parsedNs: number; unparsedNs: number }> {
-  const figures: number[] = [];
-  const workload = () => recordedTrades() ?? syntheticTrades(1, "uniform", 14_515);
-  for (const mode of ["parsed", "unparsed"] as const) {
-    settle();
-    const pipeline = new Pipeline(workload());
-    const run = () => pipeline[mode]();
-    pipeline.warmUp(run);
-    const [figure] = await measure([{ name: mode, count: pipeline.runTrades, run, before: () => pipeline.next() }]);
-    pipeline.check();
-    figures.push(figure?.median ?? Number.NaN);
-  }
-  const [parsedNs, unparsedNs] = figures as [number, number];
-  return { workload: workload().name, parsedNs, unparsedNs };
+const recorded = () => recordedTrades() ?? syntheticTrades(1, "uniform", 14_515);
+
+/** A recorded trade: the median. */
+async function recordedTrade(mode: "parsed" | "unparsed"): Promise<number> {
+  settle();
+  const pipeline = new Pipeline(recorded());
+  const run = () => pipeline[mode]();
+  pipeline.warmUp(run);
+  const [figure] = await measure([{ name: mode, count: pipeline.runTrades, run, before: () => pipeline.next() }]);
+  pipeline.check();
+  return figure?.median ?? Number.NaN;
 }
 
 async function garbage() {
-  const pipeline = new Pipeline(recordedTrades() ?? syntheticTrades(1, "uniform", 14_515));
+  const pipeline = new Pipeline(recorded());
   pipeline.warmUp(() => pipeline.parsed());
   const figures = await garbageOf(
     GARBAGE_TICKS,
@@ -85,7 +84,11 @@ async function main(): Promise<void> {
   console.log(
     `${cpus()[0]?.model.trim()} x ${cpus().length}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}\n`,
   );
-  const path = await recordedPath();
+  const path = {
+    workload: recorded().name,
+    parsedNs: apart<number>("path", "parsed"),
+    unparsedNs: apart<number>("path", "unparsed"),
+  };
   print(`trade, scanner to finished frame (${path.workload})`, ns(path.parsedNs));
   print("the same without parsing", ns(path.unparsedNs));
   console.log();
@@ -114,11 +117,13 @@ async function main(): Promise<void> {
     `closing a 1s bar, ${MANY} at once`,
     `${ns(close)}: ${share.toFixed(1)} % of a core when each does each second`,
   );
-  const block = await startUpBlock(MANY);
-  print(`registering ${MANY} instruments blocks the loop for`, `${block.toFixed(1)} ms`);
+  const start = apart<Start>("start");
+  const turns = (longestMs: number, totalMs: number) =>
+    `at most ${longestMs.toFixed(1)} ms a turn, ${totalMs.toFixed(0)} ms in all`;
+  print(`start on a venue with ${MANY} instruments`, turns(start.longestMs, start.totalMs));
   const joins = apart<Join[]>("join");
   for (const { step, longestMs, totalMs } of joins) {
-    print(`${step}, ${MANY} instruments`, `at most ${longestMs.toFixed(1)} ms a turn, ${totalMs.toFixed(0)} ms in all`);
+    print(`${step}, ${MANY} instruments`, turns(longestMs, totalMs));
   }
   const memory = apart<Memory>("memory");
   print(`memory that ${MANY} instruments with trades take`, `${memory.rssMiB.toFixed(0)} MiB resident`);
@@ -130,7 +135,7 @@ async function main(): Promise<void> {
       socket,
       scales,
       close,
-      startUpBlockMs: block,
+      start,
       joins,
       memory,
     };
@@ -141,6 +146,7 @@ async function main(): Promise<void> {
 
 const [mode, name, ...args] = process.argv.slice(2);
 if (mode === FOLLOW) follow(name as string);
+else if (mode === VENUE) await beVenue(Number(name));
 else if (mode === APART_FLAG) {
   console.log(JSON.stringify(await APART[name as string]?.(...args)));
   process.exit(0);

@@ -1,11 +1,4 @@
-import { monitorEventLoopDelay } from "node:perf_hooks";
-import { Engine } from "../src/engine/engine.ts";
-import { BINANCE_RULES } from "../src/feeds/venue-rules.ts";
-import { IndicatorSet } from "../src/indicators/registry.ts";
-import { Catalog, emptyListing } from "../src/market/instrument.ts";
 import { PRICE, SIDE_BUY, SIZE, TRADE_NUMBER, TS_EXCHANGE } from "../src/market/sink.ts";
-import { SystemClock } from "../src/std/clock.ts";
-import { FrameLog } from "../src/wire/frame-log.ts";
 import { settle } from "./garbage.ts";
 import { Pipeline } from "./pipeline.ts";
 import { syntheticTrades } from "./workload.ts";
@@ -91,35 +84,6 @@ export function closeCost(instruments: number): number {
     figures.push(((performance.now() - begun) * 1e6) / (engine.bars.bars.closed - before));
   }
   return median(figures.slice(seconds >> 1));
-}
-
-/** Longest stretch, milliseconds, for which registering so many instruments keeps the event loop busy. */
-export async function startUpBlock(instruments: number): Promise<number> {
-  const catalog = new Catalog();
-  const engine = new Engine({
-    catalog,
-    log: new FrameLog(16 * 2 ** 20, 1),
-    clock: new SystemClock(),
-    indicators: new IndicatorSet(),
-  });
-  const control = { subscribe() {}, unsubscribe() {}, resyncBook() {}, fetchHistory() {} };
-  const venue = engine.addVenue("binance", BINANCE_RULES, control).instrument.id;
-  const listings = Array.from({ length: instruments }, (_, index) => ({
-    ...emptyListing(),
-    symbol: `SYM${index}/USDT`,
-    venueSymbol: `SYM${index}USDT`,
-    sizeUnit: "base" as const,
-    channels: ["trades", "orderbook", "quotes"] as const,
-  }));
-  settle();
-  const delay = monitorEventLoopDelay({ resolution: 1 });
-  delay.enable();
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  delay.reset();
-  engine.instruments(venue, listings);
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  delay.disable();
-  return delay.max / 1e6;
 }
 
 /** MiB, beyond what an idle process takes. */

@@ -20,6 +20,8 @@ import { FrameLog } from "./wire/frame-log.ts";
 /** How often time alone moves the engine: bars close, books are asked for again, conflated frames go out. */
 const TICK_MS = 25;
 const SWEEP_MS = 250;
+/** Configured instruments opened together: some 2 ms. */
+const OPENED_PER_TURN = 4;
 
 /** A random number whose doubles are exact. */
 function newEpoch(): number {
@@ -40,6 +42,8 @@ export class Gateway {
   readonly #turn: Turn;
   readonly #demand: Demand;
   readonly #timers: Timers;
+  /** Configured instruments that are still to be opened. */
+  readonly #configured: Instrument[] = [];
   readonly #stopTimers: (() => void)[] = [];
 
   constructor(config: Config, log: Logger, version: string) {
@@ -129,10 +133,16 @@ export class Gateway {
     const { symbols } = this.#config;
     if (instrument.symbol === "" || !(symbols.includes("*") || symbols.includes(instrument.symbol.toUpperCase())))
       return;
-    // The feed knows the instrument's id only once its whole list has been taken.
-    setImmediate(() => {
+    // The feed knows the instrument's id only once the list has been taken.
+    if (this.#configured.length === 0) setImmediate(() => this.#openSome());
+    this.#configured.push(instrument);
+  }
+
+  #openSome(): void {
+    for (const instrument of this.#configured.splice(0, OPENED_PER_TURN)) {
       for (const channel of instrument.channels) this.#demand.add(instrument, channel);
-    });
+    }
+    if (this.#configured.length > 0) setImmediate(() => this.#openSome());
   }
 
   /** Listens and connects; resolves to the port, or to what is wrong. */

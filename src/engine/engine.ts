@@ -316,13 +316,13 @@ export class Engine implements Sink {
     this.#observe(venue);
   }
 
-  instruments(venue: number, listings: readonly InstrumentListing[]): number[] {
+  instruments(venue: number, listings: readonly InstrumentListing[], more = false): number[] {
     const { instrument } = this.#venues[venue] as Venue;
     const ids = listings.map((listing) => {
       const channels = channelsOffered(listing);
       return this.catalog.list(instrument.exchange, { ...listing, channels }).id;
     });
-    this.catalog.markLoaded(instrument);
+    if (!more) this.catalog.markLoaded(instrument);
     return ids;
   }
 

@@ -3,11 +3,12 @@ import { emptyListing } from "../market/instrument.ts";
 import { decimalOf } from "./decimal.ts";
 import type { Fields } from "./fields.ts";
 import { fieldsOf, integerOf, textOf } from "./fields.ts";
+import type { RestClient } from "./rest.ts";
 import { decimalPlaces } from "./step.ts";
 
 /** Permission sets make up most of the answer and are of no use here. */
-export const EXCHANGE_INFO_PATH = "/api/v3/exchangeInfo?showPermissionSets=false";
-export const EXCHANGE_INFO_WEIGHT = 20;
+const EXCHANGE_INFO_PATH = "/api/v3/exchangeInfo?showPermissionSets=false";
+const EXCHANGE_INFO_WEIGHT = 20;
 
 const STATUSES: Readonly<Record<string, InstrumentStatus>> = {
   TRADING: "trading",
@@ -26,17 +27,22 @@ export interface ExchangeInfo {
   listings: InstrumentListing[];
 }
 
-/** The venue's list in its own order; throws when the answer is something else. An entry that is not whole is left out. */
-export function exchangeInfoOf(answer: unknown): ExchangeInfo {
-  const info = fieldsOf(answer);
-  const symbols = info?.symbols;
-  if (info === undefined || !Array.isArray(symbols)) throw new Error("exchangeInfo has no symbols");
+/** Reads the venue's list, in its own order; throws when the answer has none. An entry that is not whole is left out. */
+export async function fetchExchangeInfo(rest: Pick<RestClient, "walk">): Promise<ExchangeInfo> {
   const listings: InstrumentListing[] = [];
-  for (const entry of symbols) {
-    const listing = listingOf(fieldsOf(entry));
+  let serverTime = 0;
+  let entries = 0;
+  await rest.walk(EXCHANGE_INFO_PATH, EXCHANGE_INFO_WEIGHT, ["$.serverTime", "$.symbols.*"], (value, key) => {
+    if (key === "serverTime") {
+      serverTime = integerOf(value) || 0;
+      return;
+    }
+    entries += 1;
+    const listing = listingOf(fieldsOf(value));
     if (listing !== undefined) listings.push(listing);
-  }
-  return { serverTime: integerOf(info.serverTime) || 0, listings };
+  });
+  if (entries === 0) throw new Error("exchangeInfo has no symbols");
+  return { serverTime, listings };
 }
 
 function listingOf(entry: Fields | undefined): InstrumentListing | undefined {

@@ -8,7 +8,7 @@ import {
   streamOf,
 } from "../market/channel.ts";
 import { BinanceBooks } from "./binance-books.ts";
-import { EXCHANGE_INFO_PATH, EXCHANGE_INFO_WEIGHT, exchangeInfoOf } from "./binance-instruments.ts";
+import { fetchExchangeInfo } from "./binance-instruments.ts";
 import { fetchKlines } from "./binance-klines.ts";
 import { BinanceParser } from "./binance-parse.ts";
 import type { FeedOptions } from "./feed.ts";
@@ -131,7 +131,7 @@ export class BinanceFeed extends VenueFeed {
   }
 
   protected override async fetchListings(): Promise<VenueListings> {
-    const { serverTime, listings } = exchangeInfoOf(await this.rest.get(EXCHANGE_INFO_PATH, EXCHANGE_INFO_WEIGHT));
+    const { serverTime, listings } = await fetchExchangeInfo(this.rest);
     return { listings, serverTime: serverTime * 1000 };
   }
 

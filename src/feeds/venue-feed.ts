@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { Channel } from "../market/channel.ts";
 import { slotOf, streamOf } from "../market/channel.ts";
 import type { InstrumentListing } from "../market/instrument.ts";
@@ -31,6 +32,9 @@ export interface VenueFacts {
   /** The venue's names of what can be streamed, by slot. */
   streamNames: Readonly<Record<number, string>>;
 }
+
+/** A long list is taken in parts: some 2 ms each, garbage aside. */
+const LISTINGS_PER_TURN = 128;
 
 /** A venue's own list of instruments, and its time with it. */
 export interface VenueListings {
@@ -176,10 +180,14 @@ export abstract class VenueFeed implements Feed, SessionProtocol {
   async #loadInstruments(): Promise<void> {
     const { sink, venue, clock } = this.options;
     const { listings, serverTime } = await this.fetchListings();
-    if (this.#stopped) return;
-    const ids = sink.instruments(venue, listings);
-    for (let index = 0; index < listings.length; index += 1) this.symbols.add(listings[index].venueSymbol, ids[index]);
-    if (serverTime === 0) return;
+    for (let from = 0; from === 0 || from < listings.length; from += LISTINGS_PER_TURN) {
+      if (this.#stopped) return;
+      const part = listings.slice(from, from + LISTINGS_PER_TURN);
+      const ids = sink.instruments(venue, part, from + part.length < listings.length);
+      for (const [index, { venueSymbol }] of part.entries()) this.symbols.add(venueSymbol, ids[index]);
+      await setImmediate();
+    }
+    if (this.#stopped || serverTime === 0) return;
     this.#aheadMicros = serverTime - clock.now();
     sink.slot.numbers[TS_EXCHANGE] = serverTime;
     sink.begin(venue);

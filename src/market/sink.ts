@@ -143,8 +143,8 @@ export interface Sink {
   /** The venue says which trade was its last (TRADE_NUMBER): a hole before it is a loss. */
   lastTrade(instrument: number): void;
 
-  /** The venue's list, in its order; ids are returned in the same order. */
-  instruments(venue: number, listings: readonly InstrumentListing[]): number[];
+  /** The venue's list, in its order, or a part of it while `more` follow; ids are returned in the same order. */
+  instruments(venue: number, listings: readonly InstrumentListing[], more?: boolean): number[];
   /** Bars of history, oldest first, rows of HISTORY_ROW numbers; the last may be the building one. */
   history(instrument: number, timeframe: number, rows: Float64Array): void;
   /** The connection that carries these streams is up, or was lost: every stream on it changes state. */

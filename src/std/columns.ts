@@ -22,10 +22,10 @@ export class Columns<T extends Numbers> {
     return (column << this.#shift) + row;
   }
 
-  /** Makes room for rows below `rows`; at least doubles when there was none. */
+  /** Makes room for rows below `rows`; at least four times as much when there was none, because copying all takes long. */
   reserve(rows: number): void {
     if (rows <= 1 << this.#shift) return;
-    const shift = Math.ceil(Math.log2(rows));
+    const shift = Math.max(this.#shift + 2, Math.ceil(Math.log2(rows)));
     const kind = this.values.constructor as new (length: number) => T;
     const larger = new kind(this.#columns << shift);
     for (let column = 0; column < this.#columns; column += 1) {
