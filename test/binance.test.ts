@@ -124,6 +124,7 @@ test("a list that cannot be had is asked for until it comes; 429 is obeyed", asy
     { status: 500, body: "down" },
     { status: 429, headers: { "retry-after": "120" }, body: "{}" },
     { body: "no json" },
+    { body: JSON.stringify({ serverTime: SERVER_TIME, symbols: SYMBOLS }).slice(0, -2) },
     { body: { symbols: "none" } },
   ];
   const { feed, sink, time, asked, close } = await harness((url, count) => replies[count - 1] ?? answer(url));
@@ -133,7 +134,7 @@ test("a list that cannot be had is asked for until it comes; 429 is obeyed", asy
   await until(() => asked.length === 3, time, 1_000);
   assert.ok(time.now() - limitedAt >= 119_000_000, "not before the venue allows");
   await until(() => sink.listings.length > 0, time, 1_000);
-  assert.equal(feed.counters.requestFailures, 3);
+  assert.equal(feed.counters.requestFailures, 4);
   await feed.stop();
   await close();
 });
