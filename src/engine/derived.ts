@@ -20,7 +20,7 @@ import { grown } from "../std/grow.ts";
 import * as F from "../wire/frame.ts";
 import type { Memory } from "../wire/memory.ts";
 import type { Engine } from "./engine.ts";
-import { TIER_DEPTHS, Tier } from "./tier.ts";
+import { TIER_DEPTHS, Tier, TierScratch } from "./tier.ts";
 
 /** Periods of conflation, milliseconds; 0 is every change, at the end of its turn. */
 export const CONFLATE_MS = [0, 50, 100, 250, 1000] as const;
@@ -59,8 +59,8 @@ interface Watch {
   users: number;
   dirty: boolean;
   tier: Tier | undefined;
-  /** The stream's sequence that the holders have, in a typed array so that it is never boxed. */
-  sent: Float64Array;
+  /** The stream's sequence that the holders have. */
+  sent: number;
   /** Changes of state that the holders are still to be told, in order: none may be conflated away. */
   changes: { state: number; reason: string }[];
 }
@@ -75,6 +75,7 @@ export class Derived {
   /** Number of watches by stream, and of bar and indicator watches by instrument: what the hot path asks. */
   readonly #watched = new Columns(Uint8Array, SLOTS_PER_INSTRUMENT);
   #barsWatched = new Uint16Array(64);
+  readonly #scratch = new TierScratch();
   readonly #dirty: Watch[][] = CONFLATE_MS.map(() => []);
   /** When each period was flushed last, microseconds. */
   readonly #flushedAt = new Float64Array(CONFLATE_MS.length);
@@ -112,11 +113,13 @@ export class Derived {
       variant,
       users: 1,
       dirty: false,
-      tier: slotIn(stream) === SLOT_ORDERBOOK ? new Tier(TIER_DEPTHS[depthIndexOf(variant)] as number) : undefined,
-      sent: new Float64Array(1),
+      tier:
+        slotIn(stream) === SLOT_ORDERBOOK
+          ? new Tier(TIER_DEPTHS[depthIndexOf(variant)] as number, this.#scratch)
+          : undefined,
+      sent: this.#engine.frames.sequence(stream),
       changes: [],
     };
-    watch.sent[0] = this.#engine.frames.sequence(stream);
     const book = this.#engine.books.get(instrumentOf(stream));
     if (watch.tier !== undefined && book?.live === true) watch.tier.update(book.bids, book.asks);
     this.#watches.set(stream, [...watches, watch]);
@@ -198,11 +201,11 @@ export class Derived {
   #send(watch: Watch, out: VariantOutput): void {
     const { stream, variant } = watch;
     const { frames, states } = this.#engine;
-    const from = watch.sent[0] + 1;
+    const from = watch.sent + 1;
     // What changed nothing for the holders sends nothing: the next frame that they do get stands for it too.
     const emit = (memory: Memory, length: number) => {
       this.frames += 1;
-      watch.sent[0] = frames.sequence(stream);
+      watch.sent = frames.sequence(stream);
       out(memory, length, stream, variant);
     };
     const changes = watch.changes.splice(0);
@@ -256,10 +259,10 @@ export class Derived {
       0,
       book.numbers,
       bids.held,
-      0,
+      bids.heldFrom,
       bids.heldCount,
       asks.held,
-      0,
+      asks.heldFrom,
       asks.heldCount,
     );
     frames.derived(length, stream, F.FLAG_SNAPSHOT | F.FLAG_LAST_OF_EVENT, from, 0, emit);
