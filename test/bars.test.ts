@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { openTime } from "../src/engine/bar-arithmetic.ts";
 import { blockBarsFor } from "../src/engine/bar-history.ts";
-import type { BarOutput, BarsOptions } from "../src/engine/bars.ts";
+import type { BarOutput } from "../src/engine/bar-output.ts";
+import type { BarsOptions } from "../src/engine/bars.ts";
 import { Bars } from "../src/engine/bars.ts";
 import * as B from "../src/indicators/bar.ts";
 import type { IndicatorPlan } from "../src/indicators/plan.ts";
@@ -329,9 +331,9 @@ test("random trades, late ones too: the same frames and bars as the rules by bru
           assert.deepEqual(bench.kept(timeframe, instrument), expected);
         }
       }
-      assert.equal(bench.bars.tooOld, naive.tooOld);
+      assert.equal(bench.bars.corrections.tooOld, naive.tooOld);
       assert.equal(
-        bench.bars.closed + bench.bars.corrected,
+        bench.bars.closed + bench.bars.corrections.corrected,
         bench.log.sent.filter((sent) => sent.kind === "bar").length,
       );
     }),
@@ -492,6 +494,21 @@ test("every timeframe is aligned to UTC, a day to midnight", () => {
   assert.equal(bench.log.bars(D1)[0]!.bar[0], Date.UTC(2024, 1, 29) * 1000);
 });
 
+test("the open time by division is that by remainder, up to 2^53", () => {
+  const random = new Random(7);
+  const time = new Float64Array(1);
+  for (let round = 0; round < 100_000; round += 1) {
+    const timeframe = random.integer(0, TIMEFRAME_COUNT - 1);
+    const width = TIMEFRAME_MICROS[timeframe]!;
+    // The microseconds next to a boundary, and any at all.
+    const boundary = Math.floor((random.next() * Number.MAX_SAFE_INTEGER) / width) * width;
+    time[0] = random.chance(0.5)
+      ? Math.max(boundary + random.integer(-2, 2), 0)
+      : boundary + random.integer(0, 999_999);
+    assert.equal(openTime(time, 0, timeframe), time[0] - (time[0] % width));
+  }
+});
+
 test("a bar joined mid-way is partial, one of which all was seen is not", () => {
   const flags = (bench: Bench, timeframe: number) => bench.building(timeframe)!.bar[B.BAR_FLAGS];
   const unknown = new Bench().open();
@@ -544,7 +561,7 @@ test("older than what is kept is counted and dropped; a recomputation is exact a
   const { length } = bench.kept(S1).bars;
   assert.ok(length >= 40 && length < 40 + 2 * blockBarsFor(40), "what was asked for, and less than two blocks more");
   bench.trade(START + 100 * S, 1);
-  assert.equal(bench.bars.tooOld, 1);
+  assert.equal(bench.bars.corrections.tooOld, 1);
   bench.trade(START + 270 * S + 5, 90);
   const closed = bench.log.bars(S1, B.BAR_CLOSED).map((sent) => sent.bar);
   closed[270] = bench.log.bars(S1, B.BAR_CORRECTED)[0]!.bar;
@@ -625,7 +642,7 @@ test("venue history goes before our first whole bar and replaces the one joined 
   assert.deepEqual(sent[2]!.row, rows.at(-1));
   // The venue's bar holds the trade already.
   bench.trade(joined + 40 * S, 999);
-  assert.equal(bench.bars.inVenueBar, 1);
+  assert.equal(bench.bars.corrections.inVenueBar, 1);
   assert.equal(bench.kept(M1).bars[4]![B.BAR_HIGH], 101);
   // The same rows once more change nothing.
   const again = bench.log.sent.length;

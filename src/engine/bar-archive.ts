@@ -3,7 +3,8 @@ import type { IndicatorPlan } from "../indicators/plan.ts";
 import type { IndicatorSet } from "../indicators/registry.ts";
 import { TIMEFRAME_COUNT } from "../market/timeframe.ts";
 import { copyBar, isFromVenue } from "./bar-arithmetic.ts";
-import { BarMemory, BarSeries } from "./bar-series.ts";
+import { BarMemory } from "./bar-memory.ts";
+import { BarSeries } from "./bar-series.ts";
 import type { Stitched } from "./bar-stitch.ts";
 import { stitch } from "./bar-stitch.ts";
 

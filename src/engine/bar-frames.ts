@@ -18,7 +18,8 @@ import { TS_EXCHANGE } from "../market/sink.ts";
 import * as F from "../wire/frame.ts";
 import type { Memory } from "../wire/memory.ts";
 import type { BarPage } from "./bar-archive.ts";
-import type { BarOutput, BarsOptions } from "./bars.ts";
+import type { BarOutput } from "./bar-output.ts";
+import type { BarsOptions } from "./bars.ts";
 import { Bars } from "./bars.ts";
 import type { DerivedOutput, FrameWriter } from "./frame-writer.ts";
 

@@ -1,24 +1,23 @@
 import {
   BAR_ACROSS_GAP,
-  BAR_AMENDED,
   BAR_APART,
   BAR_CLOSE_TIME,
   BAR_CLOSED,
-  BAR_CORRECTED,
   BAR_FLAGS,
   BAR_OPEN_TIME,
   BAR_PARTIAL,
   BAR_SIZE,
 } from "../indicators/bar.ts";
-import type { IndicatorPlan } from "../indicators/plan.ts";
 import type { IndicatorSet } from "../indicators/registry.ts";
 import { MAX_INDICATOR_ROW } from "../indicators/registry.ts";
 import { TIMEFRAME_COUNT, TIMEFRAME_MICROS } from "../market/timeframe.ts";
 import { assert } from "../std/assert.ts";
 import { BarArchive } from "./bar-archive.ts";
-import { addNewest, addTrade, copyBar, isFromVenue, openBar, settleBar } from "./bar-arithmetic.ts";
+import { addNewest, copyBar, settleBar } from "./bar-arithmetic.ts";
+import { BarCorrections } from "./bar-corrections.ts";
+import type { BarOutput } from "./bar-output.ts";
 import type { BarSeries } from "./bar-series.ts";
-import { closedVenueBars, Widening } from "./bar-stitch.ts";
+import { Widening } from "./bar-stitch.ts";
 import { ALL_TIMEFRAMES, UnclosedBars } from "./unclosed-bars.ts";
 
 /** Seconds, by index: 1s 1m 5m 15m 1h. */
@@ -30,23 +29,6 @@ const MAX_LATENESS_MICROS = 1_000_000;
 
 /** Set in an instrument's timeframes from a loss at the venue until its next trade. */
 const AFTER_GAP = 1 << 16;
-
-/** Where bars and indicators go. Both lie where they are and may be overwritten after the call. Hot path. */
-export interface BarOutput {
-  /** A bar closed, or one that had closed was corrected: the fields of bar.ts at `bars[at]`. */
-  bar(instrument: number, timeframe: number, bars: Float64Array, at: number, state: number): void;
-  /** The indicators of the closed bar at `bars[at]`: a row of `plan` at `row[rowAt]`. */
-  indicators(
-    instrument: number,
-    timeframe: number,
-    bars: Float64Array,
-    at: number,
-    plan: IndicatorPlan,
-    row: Float64Array,
-    rowAt: number,
-    state: number,
-  ): void;
-}
 
 export interface BarsOptions {
   /** Always computed, by index. */
@@ -71,16 +53,13 @@ export interface BarsOptions {
  * UnclosedBars. Hot path: `trade`, and `closeDue` while nothing is due.
  */
 export class Bars {
-  /** Bars that closed; bars that were amended or created afterwards. */
+  /** Bars that closed. */
   closed = 0;
-  corrected = 0;
   /** Trades that came after a bar of theirs had closed. */
   late = 0;
-  /** Bars not corrected, because the trade is older than what is kept, or in a bar of the venue's own, which has it. */
-  tooOld = 0;
-  inVenueBar = 0;
 
   readonly archive: BarArchive;
+  readonly corrections: BarCorrections;
   readonly #always: number;
   readonly #unclosed: UnclosedBars;
   readonly #out: BarOutput;
@@ -97,6 +76,7 @@ export class Bars {
     this.archive = new BarArchive(historyBars, options.indicators);
     this.#unclosed = new UnclosedBars(latenessMicros);
     this.#out = options.out;
+    this.corrections = new BarCorrections(this.archive, this.#unclosed, options.out);
   }
 
   /**
@@ -160,7 +140,7 @@ export class Bars {
     for (let left = active[instrument]; left !== 0; left &= left - 1) {
       const timeframe = 31 - Math.clz32(left & -left);
       if (this.#unclosed.hasClosed(instrument, timeframe, times, at)) {
-        this.#correct(instrument, timeframe, side, numbers, times, at, gap);
+        this.corrections.late(instrument, timeframe, side, numbers, times, at, gap);
         late = 1;
       } else if (!this.#unclosed.add(instrument, timeframe, side, numbers, times, at, gap)) break;
     }
@@ -215,58 +195,6 @@ export class Bars {
     }
     bars[bar + BAR_OPEN_TIME] = 0;
     bars[bar + BAR_CLOSE_TIME] = 0;
-  }
-
-  /** Amends the closed bar that a trade belongs to, or creates it where the interval was silent. */
-  #correct(
-    instrument: number,
-    timeframe: number,
-    side: number,
-    numbers: Float64Array,
-    times: Float64Array,
-    at: number,
-    flags: number,
-  ): void {
-    const kept = this.archive.of(instrument, timeframe);
-    const { history } = kept;
-    const fresh = this.archive.memory.bar;
-    const partial = this.#unclosed.partialFlag(instrument, timeframe, times, at);
-    openBar(fresh, 0, times, at, timeframe, partial | flags);
-    let index = history.search(fresh, BAR_OPEN_TIME);
-    const inserted = !history.has(index, fresh, BAR_OPEN_TIME);
-    if (inserted) index = kept.makeRoom(index);
-    else if (isFromVenue(history.array(index), history.offset(index))) {
-      this.inVenueBar += 1;
-      return;
-    }
-    if (index < 0) {
-      this.tooOld += 1;
-      return;
-    }
-    kept.remember(index);
-    if (inserted) history.insert(index, fresh, 0);
-    const bars = history.array(index);
-    const bar = history.offset(index);
-    addTrade(bars, bar, numbers, side, times, at);
-    settleBar(bars, bar);
-    bars[bar + BAR_FLAGS] |= BAR_AMENDED;
-    this.corrected += 1;
-    kept.recompute(index);
-    this.#out.bar(instrument, timeframe, bars, bar, BAR_CORRECTED);
-    this.#correctIndicators(instrument, timeframe, kept, index, inserted);
-  }
-
-  /** Sends the indicators that a correction of the bar `from` changed: its own, and those of later bars. */
-  #correctIndicators(instrument: number, timeframe: number, kept: BarSeries, from: number, inserted: boolean): void {
-    const { plan, history } = kept;
-    if (plan.entries === 0) return;
-    for (let index = from; index < history.count; index += 1) {
-      if (!kept.changed(index, from, inserted)) continue;
-      const rowAt = (index - from) * plan.rowSize;
-      const bars = history.array(index);
-      const at = history.offset(index);
-      this.#out.indicators(instrument, timeframe, bars, at, plan, kept.recomputed, rowAt, BAR_CORRECTED);
-    }
   }
 
   isActive(instrument: number, timeframe: number): boolean {
@@ -327,33 +255,9 @@ export class Bars {
     this.archive.forget(instrument, timeframe);
   }
 
-  /**
-   * Takes the venue's own bars, rows of HISTORY_ROW. They go before our first whole bar, and in the place of a bar that
-   * we joined mid-way; only such a replaced bar goes out, corrected, with the indicators from it on.
-   */
+  /** Takes the venue's own bars: see BarCorrections. */
   history(instrument: number, timeframe: number, rows: Float64Array): void {
-    if (!this.isActive(instrument, timeframe)) return;
-    const { clock, venueOf, lateness } = this.#unclosed;
-    const venueBars = closedVenueBars(rows, TIMEFRAME_MICROS[timeframe], lateness, clock[venueOf[instrument]]);
-    const kept = this.archive.of(instrument, timeframe);
-    const { history } = kept;
-    const times = Float64Array.from(this.archive.stitch(instrument, timeframe, venueBars));
-    if (times.length === 0) return;
-    for (let index = 0; index < times.length; index += 1) {
-      const found = history.search(times, index);
-      if (!history.has(found, times, index)) continue;
-      this.corrected += 1;
-      this.#out.bar(instrument, timeframe, history.array(found), history.offset(found), BAR_CORRECTED);
-    }
-    const { plan } = kept;
-    const from = history.search(times, 0);
-    const values = kept.rows(from);
-    for (let index = from; index < history.count && plan.entries > 0; index += 1) {
-      const bars = history.array(index);
-      const at = history.offset(index);
-      const rowAt = (index - from) * plan.rowSize;
-      this.#out.indicators(instrument, timeframe, bars, at, plan, values, rowAt, BAR_CORRECTED);
-    }
+    if (this.isActive(instrument, timeframe)) this.corrections.history(instrument, timeframe, rows);
   }
 
   /** Copies the building bar to `bars[at]`, and its values, peeked, to `row[rowAt]`; false when there is none. */

@@ -125,10 +125,10 @@ export class Metrics {
     );
     this.#counter("tickwire_bars_closed_total", "Bars closed", [], (set) => set(bars.bars.closed));
     this.#counter("tickwire_bars_corrected_total", "Bars corrected by late trades", [], (set) =>
-      set(bars.bars.corrected),
+      set(bars.bars.corrections.corrected),
     );
     this.#counter("tickwire_trades_too_late_total", "Trades older than the kept history of bars", [], (set) =>
-      set(bars.bars.tooOld),
+      set(bars.bars.corrections.tooOld),
     );
     this.#counter("tickwire_wild_timestamps_total", "Messages whose time was not believed", ["exchange"], (set) => {
       for (const { instrument, clock } of engine.venues) set(clock.wild, instrument.exchange);
