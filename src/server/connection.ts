@@ -39,6 +39,8 @@ export class Connection extends Client {
   #refusedInRow = 0;
   /** Requests that take long, and those that came after them, in order. */
   readonly #waiting: unknown[] = [];
+  /** The second half of a request that takes long: its answer, in a turn of its own. */
+  #unanswered: (() => void) | undefined;
 
   constructor(socket: WebSocket<SocketData>, services: Services, urlRequest: unknown) {
     super(socket, services);
@@ -54,16 +56,19 @@ export class Connection extends Client {
   }
 
   override get pending(): boolean {
-    return this.#waiting.length > 0 || this.#membership.pending;
+    return this.urgent || this.#membership.pending;
   }
 
   protected override get urgent(): boolean {
-    return this.#waiting.length > 0;
+    return this.#waiting.length > 0 || this.#unanswered !== undefined;
   }
 
   protected override piece(): number {
-    if (this.#waiting.length === 0) return this.#membership.step();
-    this.#answer(this.#waiting.shift());
+    const answer = this.#unanswered;
+    if (answer === undefined && this.#waiting.length === 0) return this.#membership.step();
+    this.#unanswered = undefined;
+    if (answer !== undefined) answer();
+    else this.#answer(this.#waiting.shift(), true);
     return LONG_REQUEST_COST;
   }
 
@@ -81,7 +86,7 @@ export class Connection extends Client {
     if (!this.#mayAsk()) return;
     const value = this.#attempt(undefined, () => parse(bytes, isBinary));
     if (value === undefined) return;
-    if (this.#waiting.length === 0 && !this.#isLong(value)) this.#answer(value);
+    if (!this.urgent && !this.#isLong(value)) this.#answer(value);
     else if (this.#waiting.length >= MAX_WAITING)
       this.error(idOf(value), "rate_limited", "too many requests are waiting");
     else this.#waiting.push(value);
@@ -111,12 +116,12 @@ export class Connection extends Client {
     return false;
   }
 
-  #answer(value: unknown): void {
+  #answer(value: unknown, isLong = false): void {
     const asked = this.#attempt(value, () => this.#read(value));
     if (asked === undefined) return;
     // Nothing below is the client's fault: what throws there leaves the connection in doubt, and closes it.
     const { request, selection } = asked;
-    if (request.type === "subscribe") this.#subscribe(request, selection as Selection, value);
+    if (request.type === "subscribe") this.#subscribe(request, selection as Selection, value, isLong);
     else if (request.type === "unsubscribe") this.#unsubscribe(request.subscription, request.id);
     else if (request.type === "list") this.#list(request.id);
     else this.json({ type: "pong", id: request.id ?? null, ts_server: this.services.time(this.encoding === JSON_US) });
@@ -167,8 +172,8 @@ export class Connection extends Client {
     return selection;
   }
 
-  #subscribe(request: SubscribeRequest, selection: Selection, received: unknown): void {
-    const { demand, engine, coverage, backlog } = this.services;
+  #subscribe(request: SubscribeRequest, selection: Selection, received: unknown, isLong: boolean): void {
+    const { demand, engine } = this.services;
     const id = request.id ?? this.#freeId();
     const replaced = this.#subscriptions.get(id);
     const subscription: Subscription = { id, request, selection };
@@ -182,6 +187,15 @@ export class Connection extends Client {
       if (channel === "indicators") engine.bars.useIndicators(instrument.id, timeframe, selection.indicators);
     }
     this.#membership.apply(replaced === undefined ? [subscription] : [subscription, replaced]);
+    // Nothing can come between the two halves but to a client that has something already.
+    if (isLong && this.#membership.isEmpty) this.#unanswered = () => this.#acknowledge(subscription, received);
+    else this.#acknowledge(subscription, received);
+  }
+
+  /** Says what a subscription covers; what it covers is joined afterwards. */
+  #acknowledge(subscription: Subscription, received: unknown): void {
+    const { coverage, engine, backlog } = this.services;
+    const { id, request, selection } = subscription;
     const { count, streams } = this.#membership.list(subscription, MAX_STREAMS_IN_ACK);
     this.json({
       type: "system",
@@ -238,7 +252,7 @@ export class Connection extends Client {
 
   /** An instrument became active: the wildcards that cover it get its streams. */
   override activated(instrument: Instrument): void {
-    this.#membership.activated(instrument);
+    this.#membership.activated(instrument, this.#unanswered !== undefined);
     this.services.backlog.add(this);
   }
 
@@ -246,6 +260,7 @@ export class Connection extends Client {
   override close(): void {
     super.close();
     this.#waiting.length = 0;
+    this.#unanswered = undefined;
     this.#membership.close();
     this.services.backlog.add(this);
     for (const subscription of this.#subscriptions.values()) this.#release(subscription);

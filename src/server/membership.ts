@@ -73,6 +73,11 @@ export class Membership {
     return this.#next < this.#instruments.length || this.#widening?.length !== 0;
   }
 
+  /** True while nothing is joined, so that nothing comes. */
+  get isEmpty(): boolean {
+    return this.#joined.size === 0 && this.#wide.size === 0;
+  }
+
   /** The variant in which a stream is joined; undefined while it is not. */
   variantOf(stream: number): number | undefined {
     return this.#joined.get(stream);
@@ -148,11 +153,14 @@ export class Membership {
   }
 
   /**
-   * The streams of a subscription that was just applied. Up to `most` of them are listed, the more are announced one by
-   * one as they are joined.
+   * The streams of the subscription that was applied last. Up to `most` of them are listed, the more are announced one
+   * by one as they are joined.
    */
   list(subscription: Subscription, most: number): { count: number; streams: number[] } {
-    const { coverage } = this.#services;
+    const { coverage, publisher } = this.#services;
+    // It may have been in an earlier turn, and others have asked the coverage since.
+    publisher.drain();
+    coverage.fill([...this.#subscriptions.values()], this.#applied, 0, this.#applied.length);
     const { count, streams } = coverage.owned(subscription, this.#applied, most);
     if (count <= most) {
       for (const stream of streams) if (!this.#joined.has(stream)) this.#listed.set(stream, coverage.variantOf(stream));
@@ -314,10 +322,18 @@ export class Membership {
     return this.#wideTopicOf(topics, stream) !== undefined;
   }
 
-  /** An instrument became active: the wildcards that cover it get its streams, announced before their first frame. */
-  activated(instrument: Instrument): void {
+  /**
+   * An instrument became active: the wildcards that cover it get its streams, announced before their first frame; later,
+   * while an ack that must come before is on its way.
+   */
+  activated(instrument: Instrument, later: boolean): void {
     const { coverage } = this.#services;
     if (!this.#hasWildcards()) return;
+    if (later) {
+      this.#instruments.push(instrument.id);
+      this.#widening = undefined;
+      return;
+    }
     coverage.fill([...this.#subscriptions.values()], [instrument.id], 0, 1);
     let waits = false;
     for (let stream = streamOf(instrument.id, 0); stream < streamOf(instrument.id + 1, 0); stream += 1) {
