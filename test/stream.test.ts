@@ -3,7 +3,7 @@ import { deepStrictEqual, ok, strictEqual } from "node:assert";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Channel } from "../src/market/channel.ts";
-import { channelOfSlot, instrumentOf, slotIn, timeframeOfSlot } from "../src/market/channel.ts";
+import { channelOfSlot, instrumentOf, slotIn, streamOf, timeframeOfSlot } from "../src/market/channel.ts";
 import type { Instrument } from "../src/market/instrument.ts";
 import { TIMEFRAMES } from "../src/market/timeframe.ts";
 import { Random } from "../src/std/random.ts";
@@ -394,6 +394,48 @@ async function checkEmpty(served: Served): Promise<void> {
   for (const venue of venues) deepStrictEqual([...venue.subscribed], [], "nothing is subscribed at the venue");
   for (const { id } of engine.catalog.all()) strictEqual(engine.bars.bars.isActive(id, 10), false, "no bars of a day");
 }
+
+test("a wildcard over more than 1,000 instruments is acked in a turn of its own, and misses none that comes meanwhile", async () => {
+  const served = await serve();
+  const [a] = served.venues as [Venue, Venue];
+  const ids = a.list(spot(1300, ["trades"]));
+  a.up();
+  const names = ids.map((_, index) => `A${index}/USDT`);
+  const namer = await Probe.open(`${served.url}/stream`);
+  await namer.subscribe(1, { symbols: names.slice(0, 550), channels: ["trades"] });
+  await namer.subscribe(2, { symbols: names.slice(550, 1100), channels: ["trades"] });
+  for (const id of ids.slice(0, 1100)) a.trade(id);
+  await settled(served);
+  const probe = await Probe.open(`${served.url}/stream`);
+  probe.send({ type: "subscribe", id: "all", symbols: ["*"], channels: ["trades"] });
+  probe.send({ type: "ping", id: "after" });
+  // Two hundred instruments become active, each in a turn of its own, while that is under way.
+  for (let index = 1100; index < 1300; index += 1) {
+    namer.send({ type: "subscribe", id: index, symbols: [names[index]], channels: ["trades"] });
+    if (index % 20 === 0) await namer.level();
+  }
+  await namer.level();
+  const ack = await probe.answer("all");
+  await probe.answer("after");
+  await settled(served);
+  for (const id of ids) a.trade(id);
+  await settled(served);
+  await probe.level();
+  const kinds = probe.log.filter((each) => each.id === "all" || each.id === "after" || each.type === "stream_added");
+  strictEqual(kinds[0], ack, "the ack comes before what it announces");
+  const told = probe.messages("stream_added").map(({ stream }) => (stream as { stream: number }).stream);
+  strictEqual(told.length, 1300, "each is told once");
+  strictEqual(new Set(told).size, 1300);
+  for (const id of ids) {
+    const stream = streamOf(id, 1);
+    const trades = probe.frames.filter((frame) => frame.stream === stream && frame.type === "trade");
+    const sequences = trades.map((frame) => frame.seq);
+    ok(sequences.length >= 1, `a trade of ${id}`);
+    strictEqual(sequences.at(-1), served.engine.frames.sequence(stream), "the last");
+    strictEqual(new Set(sequences).size, sequences.length, "none twice");
+  }
+  await served.stop();
+});
 
 test("a wildcard covers instruments that become active later, announced before their first frame", async () => {
   for (const many of [3, 300]) {
