@@ -395,6 +395,49 @@ async function checkEmpty(served: Served): Promise<void> {
   for (const { id } of engine.catalog.all()) strictEqual(engine.bars.bars.isActive(id, 10), false, "no bars of a day");
 }
 
+test("a stream that nobody feeds any more is level for who joins it in another form", async () => {
+  const served = await serve();
+  const [a] = served.venues as [Venue, Venue];
+  const [id] = a.list(spot(1)) as [number];
+  a.up();
+  const namer = await Probe.open(`${served.url}/stream`);
+  await namer.subscribe(1, { symbols: ["A0/USDT"], channels: ["orderbook"] });
+  await settled(served);
+  for (const depth of [20, "full"]) {
+    const probe = await Probe.open(`${served.url}/stream`);
+    await probe.subscribe(1, { symbols: ["*"], channels: ["orderbook"], depth: 5 });
+    await settled(served);
+    await probe.level();
+    const { backlog } = served.server.services;
+    // Between the ack of the other form and its join the book changes, and its last feeder goes.
+    const add = backlog.add.bind(backlog);
+    backlog.add = (task) => {
+      backlog.add = add;
+      add(task);
+      for (const size of [2, 3, 4]) a.bookDelta(id, size);
+      served.engine.close(served.engine.catalog.get(id) as Instrument, "orderbook");
+    };
+    await probe.subscribe(1, { symbols: ["*"], channels: ["orderbook"], depth });
+    await settled(served);
+    served.engine.open(served.engine.catalog.get(id) as Instrument, "orderbook");
+    await settled(served);
+    await eventually(() => served.engine.books.get(id)?.live === true, "the book");
+    a.bookDelta(id, 9);
+    await settled(served);
+    await probe.level();
+    let held = 0;
+    for (const { stream, from_seq, seq } of probe.frames) {
+      if (stream !== streamOf(id, 2)) continue;
+      ok(from_seq <= held + 1, `no hole at ${depth}: ${from_seq} after ${held}`);
+      held = Math.max(held, seq);
+    }
+    strictEqual(held, served.engine.frames.sequence(streamOf(id, 2)), `level at ${depth}`);
+    await leave(served, probe);
+  }
+  await leave(served, namer);
+  await served.stop();
+});
+
 test("a wildcard over more than 1,000 instruments is acked in a turn of its own, and misses none that comes meanwhile", async () => {
   const served = await serve();
   const [a] = served.venues as [Venue, Venue];

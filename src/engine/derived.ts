@@ -299,7 +299,10 @@ export class Derived {
     else if (channel === "indicators") {
       bars.bootstrapIndicators(instrument, timeframeOfSlot(slotIn(stream)), variant !== RING, emit);
     }
+    // Bars have no state of their own. A stream that nobody feeds any more is unknown, which must be said too: what came
+    // since the client last had it would else be a hole.
     const state = states.of(stream);
-    if (state !== STATE_LIVE && state !== 0) frames.derivedState(stream, state, states.reasonOf(stream), 0, emit);
+    if (state === STATE_LIVE || slotIn(stream) >= SLOT_BARS || frames.sequence(stream) === 0) return;
+    frames.derivedState(stream, state, states.reasonOf(stream), 0, emit);
   }
 }

@@ -26,7 +26,7 @@ export const ALL_TIMEFRAMES = (1 << TIMEFRAME_COUNT) - 1;
  *   1s                  closed │ previous │ building
  *
  * A series has up to two unclosed bars, because the allowance for late trades is no longer than the narrowest bar; an
- * open time of 0 is no bar. Arrays grow by doubling as instruments and venues are registered. Hot path.
+ * open time of 0 is no bar. Arrays grow as instruments and venues are registered. Hot path.
  */
 export class UnclosedBars {
   /** Per instrument: its venue, and one bit for each timeframe that is computed. */
