@@ -195,6 +195,7 @@ function serverOf(engine: Engine, demand: Demand, indicators: IndicatorSet, turn
     origins: [],
     anyHost: false,
     requiredVenues: [],
+    metricsSymbols: [],
     feeds: () => [],
   });
 }

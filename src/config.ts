@@ -9,6 +9,9 @@ export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
 
+/** Each is some thirty series for whoever scrapes them. */
+const MAX_METRICS_SYMBOLS = 100;
+
 interface Option {
   env: string;
   /** What the value is, in the help. */
@@ -116,6 +119,12 @@ const OPTIONS = {
     fallback: "10000",
     help: "no stream is called stale before so long a silence",
   },
+  "metrics-symbols": {
+    env: "TICKWIRE_METRICS_SYMBOLS",
+    value: "LIST",
+    fallback: "",
+    help: "instruments with series of their own in /metrics, at most 100 symbols",
+  },
   "log-level": {
     env: "TICKWIRE_LOG_LEVEL",
     value: "LEVEL",
@@ -155,6 +164,8 @@ export interface Config {
   readonly graceMs: number;
   readonly quietMicros: number;
   readonly staleMicros: number;
+  /** Upper case. */
+  readonly metricsSymbols: readonly string[];
   readonly logLevel: string;
 }
 
@@ -217,6 +228,7 @@ export function readConfig(args: readonly string[], env: Readonly<Record<string,
     graceMs: number("grace-ms", 0, 86_400_000),
     quietMicros: number("quiet-ms", 1, 3_600_000) * 1000,
     staleMicros: number("stale-ms", 1, 3_600_000) * 1000,
+    metricsSymbols: readMetricsSymbols(list("metrics-symbols")),
     logLevel: oneOf("log-level", text("log-level"), ["fatal", "error", "warn", "info", "debug", "silent"]),
   });
 }
@@ -289,6 +301,11 @@ function readRequired(names: readonly string[], feeds: readonly string[]): strin
   if (missing !== undefined)
     throw new ConfigError(`--require ${missing}: it is not among the feeds ${feeds.join(", ")}`);
   return [...names];
+}
+
+function readMetricsSymbols(symbols: readonly string[]): string[] {
+  if (symbols.length <= MAX_METRICS_SYMBOLS && !symbols.includes("*")) return symbols.map((each) => each.toUpperCase());
+  throw new ConfigError(`--metrics-symbols takes at most ${MAX_METRICS_SYMBOLS} symbols by name`);
 }
 
 function readOrigin(text: string): string {

@@ -102,6 +102,7 @@ export class Gateway {
       origins: config.origins,
       anyHost: config.anyHost,
       requiredVenues: config.require,
+      metricsSymbols: config.metricsSymbols,
       feeds: () => this.feeds.map(({ name, counters }) => ({ exchange: name, counters: { ...counters } })),
     });
     catalog.onListed((instrument) => this.#keepConfigured(instrument));

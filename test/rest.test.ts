@@ -1,5 +1,5 @@
-/** REST: bars, snapshots, instruments, health and metrics, and what browsers are told. */
-import { deepStrictEqual, match, ok, strictEqual } from "node:assert";
+/** REST: bars, snapshots, instruments and health, and what browsers are told. */
+import { deepStrictEqual, match, strictEqual } from "node:assert";
 import { request } from "node:http";
 import { test } from "node:test";
 import { STATE_DOWN } from "../src/market/sink.ts";
@@ -318,42 +318,5 @@ test("HEAD, OPTIONS and CORS: the same origins as for sockets", async () => {
   }
   const post = await get(server, "/health", { method: "POST" });
   deepStrictEqual([post.status, post.headers.allow], [405, "GET, HEAD, OPTIONS"]);
-  await server.stop();
-});
-
-test("metrics: Prometheus text, and the old broker's JSON", async () => {
-  const server = await served();
-  const probe = await Probe.open(`${server.url}/stream`);
-  await probe.subscribe(1, { symbols: "BTC/USDT", exchanges: "test-a", channels: ["trades", "book"] });
-  await probe.ask({ type: "nothing", id: 1 });
-  await settled(server);
-  server.a.everything(server.btc, 3);
-  await settled(server);
-  await probe.level();
-  const { text, headers } = await get(server, "/metrics");
-  match(String(headers["content-type"]), /^text\/plain/);
-  const value = (name: string) => Number(new RegExp(`^${name.replace(/[{}"]/g, "\\$&")} (.+)$`, "m").exec(text)?.[1]);
-  strictEqual(value('tickwire_frames_sent_total{encoding="json"}'), probe.frames.length);
-  strictEqual(value("tickwire_publish_lost_total"), 0);
-  strictEqual(value("tickwire_connections_opened_total"), 1);
-  strictEqual(value('tickwire_errors_total{code="unknown_type"}'), 1);
-  ok(value('tickwire_turn_microseconds{quantile="0.999"}') >= 0, "turns are measured");
-  const { json } = await get(server, "/metrics.json");
-  deepStrictEqual(Object.keys(json), [
-    "active_subscriptions",
-    "connections",
-    "messages_per_second",
-    "window_seconds",
-    "uptime",
-    "reconnects",
-    "exchange_status",
-    "latency_us",
-  ]);
-  deepStrictEqual(
-    [json.active_subscriptions, json.connections, json.exchange_status],
-    [1, 1, { "test-a": "connected", "test-b": "connected" }],
-  );
-  ok(((json.latency_us as Record<string, number>).samples as number) > 0);
-  await leave(server, probe);
   await server.stop();
 });

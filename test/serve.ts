@@ -188,6 +188,7 @@ export interface ServeOptions {
   graceMs?: number;
   ringBytes?: number;
   requiredVenues?: readonly string[];
+  metricsSymbols?: readonly string[];
 }
 
 const MIB = 2 ** 20;
@@ -239,6 +240,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     origins: options.origins ?? [],
     anyHost: options.anyHost ?? false,
     requiredVenues: options.requiredVenues ?? [],
+    metricsSymbols: options.metricsSymbols ?? [],
     feeds: () => [],
   });
   const venues = [new Venue({ engine, turn }, "test-a", true), new Venue({ engine, turn }, "test-b", false)];

@@ -80,6 +80,8 @@ export class Derived {
   /** When each period was flushed last, microseconds. */
   readonly #flushedAt = new Float64Array(CONFLATE_MS.length);
   frames = 0;
+  /** Changes that a later frame stands for, by period. */
+  readonly conflated = new Float64Array(CONFLATE_MS.length);
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -165,9 +167,13 @@ export class Derived {
 
   #mark(stream: number): void {
     for (const watch of this.#watches.get(stream) as Watch[]) {
-      if (watch.dirty) continue;
+      const period = conflateIndexOf(watch.variant);
+      if (watch.dirty) {
+        this.conflated[period] += 1;
+        continue;
+      }
       watch.dirty = true;
-      (this.#dirty[conflateIndexOf(watch.variant)] as Watch[]).push(watch);
+      (this.#dirty[period] as Watch[]).push(watch);
     }
   }
 

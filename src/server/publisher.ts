@@ -1,7 +1,7 @@
 import type { TemplatedApp } from "uWebSockets.js";
 import { RING, VARIANTS } from "../engine/derived.ts";
 import type { Engine } from "../engine/engine.ts";
-import { instrumentOf, slotIn } from "../market/channel.ts";
+import { instrumentOf, SLOTS_PER_INSTRUMENT, slotIn } from "../market/channel.ts";
 import { MAX_FRAME_BYTES } from "../wire/frame.ts";
 import { LogCursor } from "../wire/frame-log.ts";
 import type { Memory } from "../wire/memory.ts";
@@ -16,6 +16,12 @@ export const JSON_MS = 1;
 export const JSON_US = 2;
 export const ANALYTICS = 3;
 
+/** One frame of the tick ring in so many is shown to whoever measures. */
+const SAMPLED_FRAMES = 64;
+
+/** Is shown a ring frame where it lies. */
+export type FrameSample = (memory: Memory, at: number, stream: number) => void;
+
 /** The text of a frame in one of the encodings but the first; undefined when it has none there. */
 export type TextEncoder = (encoding: number, memory: Memory, at: number, stream: number) => string | undefined;
 
@@ -24,6 +30,7 @@ export class Publisher {
   readonly #app: TemplatedApp;
   readonly #engine: Engine;
   readonly #text: TextEncoder;
+  readonly #sample: FrameSample;
   readonly #cursor: LogCursor;
   readonly topics = new Topics();
   /** One frame on its way out, with a view of every length: publishing makes no object. */
@@ -31,14 +38,18 @@ export class Publisher {
   readonly #views: (Uint8Array | undefined)[] = [];
   readonly #sendVariant = (memory: Memory, length: number, stream: number, variant: number) =>
     this.#publish(memory, 0, length, stream, variant);
-  /** Frames published, by encoding, and their bytes. */
-  readonly frames = new Float64Array(ENCODINGS.length);
-  readonly bytes = new Float64Array(ENCODINGS.length);
+  /** Frames published, and their bytes, by encoding and slot (encoding * SLOTS_PER_INSTRUMENT + slot). */
+  readonly frames = new Float64Array(ENCODINGS.length * SLOTS_PER_INSTRUMENT);
+  readonly bytes = new Float64Array(ENCODINGS.length * SLOTS_PER_INSTRUMENT);
+  /** Frames that came out of the ring, by slot. */
+  readonly ticks = new Float64Array(SLOTS_PER_INSTRUMENT);
+  #untilSample = SAMPLED_FRAMES;
 
-  constructor(app: TemplatedApp, engine: Engine, text: TextEncoder) {
+  constructor(app: TemplatedApp, engine: Engine, text: TextEncoder, sample: FrameSample) {
     this.#app = app;
     this.#engine = engine;
     this.#text = text;
+    this.#sample = sample;
     this.#cursor = new LogCursor(engine.frames.log);
   }
 
@@ -47,12 +58,27 @@ export class Publisher {
     return this.#cursor.lost;
   }
 
+  /** True when the ring holds frames that are not published yet. */
+  get behind(): boolean {
+    return this.#cursor.behind;
+  }
+
   /** Publishes what the ring got since the last time, in its order. */
   drain(): void {
     const cursor = this.#cursor;
+    const { ticks } = this.#engine.frames.log;
     while (cursor.next()) {
       const { ring, record } = cursor;
-      this.#publish(ring.memory, ring.placeOf(record), ring.lengthOf(record), ring.streamOf(record), RING);
+      const at = ring.placeOf(record);
+      const stream = ring.streamOf(record);
+      this.ticks[slotIn(stream)] += 1;
+      this.#untilSample -= 1;
+      // A bar's time is that of its last trade, and says nothing of how long it was on its way.
+      if (this.#untilSample <= 0 && ring === ticks) {
+        this.#untilSample = SAMPLED_FRAMES;
+        this.#sample(ring.memory, at, stream);
+      }
+      this.#publish(ring.memory, at, ring.lengthOf(record), stream, RING);
     }
   }
 
@@ -84,8 +110,9 @@ export class Publisher {
       const message =
         encoding === FLATBUFFERS ? this.#copy(memory, at, length) : this.#text(encoding, memory, at, stream);
       if (message === undefined) continue;
-      this.frames[encoding] += 1;
-      this.bytes[encoding] += message.length;
+      const counted = encoding * SLOTS_PER_INSTRUMENT + slot;
+      this.frames[counted] += 1;
+      this.bytes[counted] += message.length;
       const isBinary = encoding === FLATBUFFERS;
       if (own) this.#app.publish(topics.name(key, stream), message, isBinary);
       if (ofVenue) this.#app.publish(topics.name(key, venueScope), message, isBinary);
@@ -112,8 +139,9 @@ export class Publisher {
   sendTo({ socket, encoding }: Member, memory: Memory, length: number, stream: number): number {
     const message = encoding === FLATBUFFERS ? this.#copy(memory, 0, length) : this.#text(encoding, memory, 0, stream);
     if (message === undefined) return 0;
-    this.frames[encoding] += 1;
-    this.bytes[encoding] += message.length;
+    const counted = encoding * SLOTS_PER_INSTRUMENT + slotIn(stream);
+    this.frames[counted] += 1;
+    this.bytes[counted] += message.length;
     socket.send(message, encoding === FLATBUFFERS);
     return message.length;
   }

@@ -5,6 +5,7 @@ import type { Demand } from "../engine/demand.ts";
 import type { Engine } from "../engine/engine.ts";
 import { describe } from "../indicators/describe.ts";
 import type { IndicatorSet } from "../indicators/registry.ts";
+import { instrumentOf } from "../market/channel.ts";
 import { CLOSE_SHUTTING_DOWN, CLOSE_TOO_SLOW, RequestError } from "../market/errors.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Turn } from "../std/turn.ts";
@@ -16,6 +17,7 @@ import type { Client, SocketData } from "./client.ts";
 import { Connection } from "./connection.ts";
 import { Coverage } from "./coverage.ts";
 import { decodePath, serveHttp } from "./http.ts";
+import { Latency } from "./latency.ts";
 import type { FeedReport } from "./metrics.ts";
 import { Metrics } from "./metrics.ts";
 import { ANALYTICS, FLATBUFFERS, JSON_US, Publisher } from "./publisher.ts";
@@ -56,6 +58,8 @@ export interface ServerOptions {
   anyHost: boolean;
   requiredVenues: readonly string[];
   feeds: () => FeedReport[];
+  /** Symbols in upper case whose instruments have metrics of their own. */
+  metricsSymbols: readonly string[];
 }
 
 /** The request that hello shows. */
@@ -85,8 +89,13 @@ export class Server {
       return indicator === undefined ? undefined : describe(indicator);
     });
     const analytics = new AnalyticsText(engine);
-    const publisher = new Publisher(this.#app, engine, (encoding, memory, at, stream) =>
-      encoding === ANALYTICS ? analytics.encode(memory, at, stream) : twin.encode(memory, at, encoding === JSON_US),
+    const latency = new Latency(turn, () => wall.now());
+    const publisher = new Publisher(
+      this.#app,
+      engine,
+      (encoding, memory, at, stream) =>
+        encoding === ANALYTICS ? analytics.encode(memory, at, stream) : twin.encode(memory, at, encoding === JSON_US),
+      (memory, at, stream) => latency.sample(engine.catalog.get(instrumentOf(stream))?.venue ?? 0, memory, at),
     );
     // What hello shows is right; and reading it once here makes the first client's request as quick as the second's.
     readRequest(JSON.parse(EXAMPLE));
@@ -106,13 +115,16 @@ export class Server {
       hello: (heartbeatMs) => this.#hello(heartbeatMs),
       time: (microseconds) => (microseconds ? wall.now() : Math.floor(wall.now() / 1000)),
     };
-    this.metrics = new Metrics(this.services, () => this.#clients, options.feeds);
-    turn.onEnd(() => {
-      const begun = turn.now();
-      publisher.endTurn(begun);
-      // A recording's time says nothing of how long a turn took.
-      if (mode !== "replay") this.metrics.turnTook(wall.now() - begun);
+    this.metrics = new Metrics({
+      services: this.services,
+      latency,
+      clients: () => this.#clients,
+      feeds: options.feeds,
+      symbols: options.metricsSymbols,
     });
+    // A recording's time says nothing of how long a turn took.
+    if (mode === "replay") turn.onEnd(() => publisher.endTurn(turn.now()));
+    else turn.onEnd(() => endTurn(turn, publisher, latency));
     engine.catalog.onActive((instrument) => {
       for (const client of this.#clients) client.activated(instrument);
     });
@@ -270,6 +282,15 @@ export class Server {
     clearInterval(this.#timer);
     this.#app.close();
   }
+}
+
+/** Publishes what the turn brought, and notes how long that took when it brought anything. */
+function endTurn(turn: Turn, publisher: Publisher, latency: Latency): void {
+  const begun = turn.now();
+  const isBusy = publisher.behind;
+  const ringed = isBusy ? latency.now() : 0;
+  publisher.endTurn(begun);
+  if (isBusy) latency.turnEnded(begun, ringed);
 }
 
 /** Without this option two servers share a port, and each gets half of the connections (SO_REUSEPORT). */

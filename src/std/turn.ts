@@ -7,6 +7,7 @@ import type { Clock } from "./clock.ts";
  */
 export class Turn implements Clock {
   readonly #clock: Clock;
+  readonly #beginnings: ((now: number) => void)[] = [];
   readonly #endings: (() => void)[] = [];
   readonly #micros = new Float64Array(1);
   #open = false;
@@ -14,6 +15,11 @@ export class Turn implements Clock {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /** Adds what runs when a turn begins, and is given its time. */
+  onBegin(beginning: (now: number) => void): void {
+    this.#beginnings.push(beginning);
   }
 
   /** Adds what runs at the end of each turn, in order of addition. */
@@ -27,6 +33,7 @@ export class Turn implements Clock {
       this.#open = true;
       this.#micros[0] = this.#clock.now();
       setImmediate(this.#end);
+      for (const beginning of this.#beginnings) beginning(this.#micros[0]);
     }
     return this.#micros[0];
   }

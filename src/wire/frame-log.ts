@@ -58,6 +58,11 @@ export class LogCursor {
     this.#next[1] = this.#log.slow.head;
   }
 
+  /** True while there is a frame to go to. */
+  get behind(): boolean {
+    return this.#next[0] < this.#log.ticks.head || this.#next[1] < this.#log.slow.head;
+  }
+
   /** Goes to the next frame; false at the head. */
   next(): boolean {
     const { ticks, slow } = this.#log;

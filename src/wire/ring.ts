@@ -65,6 +65,13 @@ export class Ring {
     return this.#bytes;
   }
 
+  /** Bytes between the oldest frame and the newest, what was left unused at the end of the block included. */
+  get used(): number {
+    if (this.tail === this.head) return 0;
+    const used = this.#writeAt - this.placeOf(this.tail);
+    return used > 0 ? used : used + this.#bytes;
+  }
+
   /** Room for a frame of at most `length` bytes: where it starts in `memory`. The oldest frames give way. */
   claim(length: number): number {
     assert(length <= MAX_FRAME_BYTES, "a frame is at most 64 KiB");
