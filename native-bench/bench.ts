@@ -8,6 +8,7 @@ import { cpus } from "node:os";
 import { isMainThread } from "node:worker_threads";
 import { garbageOf, settle } from "./garbage.ts";
 import { FOLLOW, follow, type Join, joinAll } from "./join.ts";
+import { type Measuring, measuring } from "./measuring.ts";
 import { measure, parts } from "./parts.ts";
 import { Pipeline } from "./pipeline.ts";
 import { closeCost, compare, type Memory, memoryOf, type Scale } from "./scale.ts";
@@ -30,6 +31,7 @@ const APART: Record<string, (...args: string[]) => unknown> = {
   memory: () => memoryOf(MANY),
   join: () => joinAll(MANY),
   start: () => startWith(MANY),
+  measuring: () => measuring(),
 };
 const APART_FLAG = "--apart";
 
@@ -113,6 +115,12 @@ async function main(): Promise<void> {
   );
 
   console.log();
+  const latency = apart<Measuring[]>("measuring");
+  for (const { trades, plainNs, measuredNs } of latency) {
+    print(`a turn of ${trades} trades, without -> with measuring its latency`, `${ns(plainNs)} -> ${ns(measuredNs)}`);
+  }
+
+  console.log();
   const scales = [
     scale("zipf", "zipf", FULL_RATE),
     scale("uniform", "uniform", FULL_RATE),
@@ -140,6 +148,7 @@ async function main(): Promise<void> {
       parts: partFigures,
       garbage: heap,
       socket,
+      latency,
       scales,
       close,
       start,

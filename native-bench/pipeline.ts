@@ -13,7 +13,7 @@ import { PRICE, SIZE, TRADE_NUMBER, TS_EXCHANGE } from "../src/market/sink.ts";
 import { timeframeIndex } from "../src/market/timeframe.ts";
 import type { Clock } from "../src/std/clock.ts";
 import { FrameLog } from "../src/wire/frame-log.ts";
-import type { Workload } from "./workload.ts";
+import type { TradeMessage, Workload } from "./workload.ts";
 import { advance } from "./workload.ts";
 
 /** Messages of one run: some 100 KB, what a socket hands over in a few reads. */
@@ -119,6 +119,11 @@ export class Pipeline {
       numbers[4 * index + 3] = (numbers[4 * index + 3] as number) + (this.#passTrades[index] as number);
     }
     this.#expected += this.#to - this.#from;
+  }
+
+  /** The messages of the next run. */
+  get current(): readonly TradeMessage[] {
+    return this.workload.messages.slice(this.#from, this.#to);
   }
 
   /** Trades in one run, on average. */

@@ -75,12 +75,10 @@ test("a turn's stages are counted from its first message, and one turn in sixtee
   const clock = new ManualClock(1e15);
   const turn = new Turn(clock);
   const latency = new Latency(turn, () => clock.now());
+  const publisher = { behind: true, endTurn: () => clock.advance(20) };
   turn.onEnd(() => {
-    const begun = turn.now();
     clock.advance(30);
-    const ringed = clock.now();
-    clock.advance(20);
-    latency.turnEnded(begun, ringed);
+    latency.endTurn(publisher);
   });
   for (let each = 0; each < 16; each += 1) {
     turn.now();
@@ -97,6 +95,10 @@ test("a turn's stages are counted from its first message, and one turn in sixtee
   turn.now();
   clock.advance(500);
   await new Promise(setImmediate);
+  // Nothing to publish: nothing is counted.
+  publisher.behind = false;
+  turn.now();
+  turn.end();
   for (const stage of latency.stages) stage.gather();
   const figures = latency.stages.map(({ count, sumMicros }) => [count, sumMicros]);
   // The last turn took 530 and 550, which are counted at 528 and 544.

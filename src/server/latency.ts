@@ -12,6 +12,13 @@ const SOCKET = 2;
 /** One turn in so many is followed to the sockets, which takes a turn of the event loop more. */
 const FOLLOWED = 16;
 
+/** Whoever publishes at the end of a turn. */
+interface Published {
+  /** True while something is left to publish. */
+  readonly behind: boolean;
+  endTurn(begun: number): void;
+}
+
 /**
  * Where the time goes between a venue's bytes and the kernel, once per turn of the event loop, by the wall clock:
  *
@@ -23,6 +30,8 @@ const FOLLOWED = 16;
  */
 export class Latency {
   readonly stages = STAGES.map(() => new Duration());
+  readonly #turn: Turn;
+  readonly #now: () => number;
   /** Age of the venue's time when a message is read, by venue. */
   readonly #lags: (Duration | undefined)[] = [];
   readonly #frame = new FrameView();
@@ -30,17 +39,24 @@ export class Latency {
   /** When the turn that is followed to the sockets began; NaN while none is. */
   readonly #followed = Float64Array.of(Number.NaN);
 
-  constructor(
-    turn: Turn,
-    readonly now: () => number,
-  ) {
+  /** `now` is the wall clock, microseconds. */
+  constructor(turn: Turn, now: () => number) {
+    this.#turn = turn;
+    this.#now = now;
     turn.onBegin((begun) => this.#written(begun));
   }
 
-  /** A turn that began at `begun` had all its frames in the ring at `ringed`, and has handed them over now. */
-  turnEnded(begun: number, ringed: number): void {
+  /** Publishes what the turn brought, and takes how long that took when it brought anything. */
+  endTurn(publisher: Published): void {
+    const begun = this.#turn.now();
+    if (!publisher.behind) {
+      publisher.endTurn(begun);
+      return;
+    }
+    const ringed = this.#now();
+    publisher.endTurn(begun);
     (this.stages[RING] as Duration).record(ringed - begun);
-    (this.stages[PUBLISH] as Duration).record(this.now() - begun);
+    (this.stages[PUBLISH] as Duration).record(this.#now() - begun);
     this.#turns = (this.#turns + 1) % FOLLOWED;
     if (this.#turns !== 0) return;
     this.#followed[0] = begun;
@@ -49,7 +65,7 @@ export class Latency {
   }
 
   readonly #follow = () => {
-    if (!Number.isNaN(this.#followed[0])) this.#written(this.now());
+    if (!Number.isNaN(this.#followed[0])) this.#written(this.#now());
   };
 
   /** The loop has come round: at its next message, or when there is none. */

@@ -124,7 +124,7 @@ export class Server {
     });
     // A recording's time says nothing of how long a turn took.
     if (mode === "replay") turn.onEnd(() => publisher.endTurn(turn.now()));
-    else turn.onEnd(() => endTurn(turn, publisher, latency));
+    else turn.onEnd(() => latency.endTurn(publisher));
     engine.catalog.onActive((instrument) => {
       for (const client of this.#clients) client.activated(instrument);
     });
@@ -282,15 +282,6 @@ export class Server {
     clearInterval(this.#timer);
     this.#app.close();
   }
-}
-
-/** Publishes what the turn brought, and notes how long that took when it brought anything. */
-function endTurn(turn: Turn, publisher: Publisher, latency: Latency): void {
-  const begun = turn.now();
-  const isBusy = publisher.behind;
-  const ringed = isBusy ? latency.now() : 0;
-  publisher.endTurn(begun);
-  if (isBusy) latency.turnEnded(begun, ringed);
 }
 
 /** Without this option two servers share a port, and each gets half of the connections (SO_REUSEPORT). */
