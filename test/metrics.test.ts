@@ -178,6 +178,7 @@ test("metrics: what was sent, to whom, in which form", async () => {
   strictEqual(of('tickwire_clients_dropped_total{reason="queue"}'), 0);
   strictEqual(of('tickwire_feed_state{exchange="test-a",state="live"}'), 1);
   strictEqual(of('tickwire_books{exchange="test-a",state="live"}'), 1);
+  strictEqual(of('tickwire_streams{exchange="test-a",channel="trades",state="live"}'), 1);
   ok((of('tickwire_ring_bytes{ring="ticks"}') as number) > 140 * 100);
   ok((of("process_resident_memory_bytes") as number) > 1e6);
   ok((of("nodejs_eventloop_lag_p99_seconds") as number) >= 0);

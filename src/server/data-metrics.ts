@@ -1,5 +1,6 @@
 import { CONFLATE_MS } from "../engine/derived.ts";
 import type { Engine } from "../engine/engine.ts";
+import { channelOfSlot, SLOT_LIQUIDATIONS, SLOT_TRADES, streamOf } from "../market/channel.ts";
 import { STATES } from "../market/sink.ts";
 import type { Ring } from "../wire/ring.ts";
 import type { MetricSet } from "./metric-set.ts";
@@ -8,6 +9,7 @@ import type { FeedReport } from "./metrics.ts";
 /** What the venues said and what became of it. */
 export function defineDataMetrics(set: MetricSet, engine: Engine, feeds: () => FeedReport[]): void {
   defineFeeds(set, engine, feeds);
+  defineStreams(set, engine);
   defineTrades(set, engine);
   defineBooks(set, engine);
   defineRing(set, engine);
@@ -43,6 +45,26 @@ function defineFeeds(set: MetricSet, engine: Engine, feeds: () => FeedReport[]):
   );
 }
 
+function defineStreams(set: MetricSet, engine: Engine): void {
+  const { catalog, states } = engine;
+  set.gauge("tickwire_streams", "Streams by venue, channel and state", ["exchange", "channel", "state"], (add) => {
+    const counts = new Map<string, number>();
+    for (const { id, exchange, symbol } of catalog.all()) {
+      if (symbol === "") continue;
+      for (let slot = SLOT_TRADES; slot <= SLOT_LIQUIDATIONS; slot += 1) {
+        const state = states.of(streamOf(id, slot));
+        if (state === 0) continue;
+        const key = `${exchange} ${channelOfSlot(slot)} ${STATES[state]}`;
+        counts.set(key, (counts.get(key) ?? 0) + 1);
+      }
+    }
+    for (const [key, count] of counts) add(count, ...key.split(" "));
+  });
+  set.counter("tickwire_state_changes_total", "Changes of a stream's state, by the new one", ["state"], (add) => {
+    for (const [state, name] of STATES.entries()) if (state > 0) add(states.changes[state] as number, name);
+  });
+}
+
 function defineTrades(set: MetricSet, engine: Engine): void {
   const { dedupe, bars, derived } = engine;
   set.counter("tickwire_trades_duplicate_total", "Trades dropped because they came before", [], (add) =>
@@ -73,7 +95,7 @@ function defineTrades(set: MetricSet, engine: Engine): void {
 }
 
 function defineBooks(set: MetricSet, engine: Engine): void {
-  const { books, states } = engine;
+  const { books } = engine;
   set.gauge("tickwire_books", "Books by exchange and state", ["exchange", "state"], (add) => {
     for (const [venue, counts] of books.counts()) {
       const exchange = engine.venue(venue)?.instrument.exchange ?? "";
@@ -84,9 +106,6 @@ function defineBooks(set: MetricSet, engine: Engine): void {
   set.counter("tickwire_book_resyncs_total", "Books asked for at the venues", [], (add) =>
     add(books.recovery.requests),
   );
-  set.counter("tickwire_state_changes_total", "Changes of a stream's state, by the new one", ["state"], (add) => {
-    for (const [state, name] of STATES.entries()) if (state > 0) add(states.changes[state] as number, name);
-  });
 }
 
 function defineRing(set: MetricSet, engine: Engine): void {
