@@ -173,8 +173,9 @@ export class Gateway {
 
   /** The other way round: no more input, then what is on its way goes out, then the connections close. */
   async stop(): Promise<void> {
-    await Promise.all(this.feeds.map((feed) => feed.stop()));
+    this.#configured.length = 0;
     for (const stop of this.#stopTimers) stop();
+    await Promise.all(this.feeds.map((feed) => feed.stop()));
     this.#turn.end();
     await this.server.stop();
     this.#demand.stop();

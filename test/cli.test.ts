@@ -197,3 +197,10 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     deepStrictEqual([(await finished(run)).code, run.stderr], [0, ""]);
   });
 }
+
+test("a signal while instruments are still being opened ends it as cleanly", async () => {
+  const run = start(["serve", "--port", "0", "--log-level", "warn"]);
+  await listening(run);
+  run.signal("SIGTERM");
+  deepStrictEqual([(await finished(run)).code, run.stderr], [0, ""]);
+});

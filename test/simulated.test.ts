@@ -400,6 +400,21 @@ test("only what is subscribed to is sent, and nothing runs while nothing is", ()
   assert.ok((bench.sink.of("trade", 4).at(-1)?.numbers[TRADE_NUMBER] as number) > last);
 });
 
+test("once it has stopped, what is asked of it does nothing", async () => {
+  const bench = new Bench();
+  bench.subscribe(4, ["trades", "orderbook"]);
+  bench.run(1000);
+  await bench.feed.stop();
+  const count = bench.sink.calls.length;
+  bench.feed.control.subscribe(3, "trades");
+  bench.feed.control.resyncBook(4);
+  bench.feed.control.fetchHistory(4, 4, 10);
+  bench.feed.control.unsubscribe(4, "trades");
+  bench.run(5000);
+  assert.equal(bench.sink.calls.length, count);
+  assert.equal(bench.timers, 0);
+});
+
 test("the perpetual has funding, mark and index, and is liquidated now and then", () => {
   const bench = new Bench();
   const perpetual = bench.sink.listings.findIndex(({ marketType }) => marketType === "perp") + 2;

@@ -68,6 +68,8 @@ export class SimulatedFeed implements Feed {
   #timer: TimerHandle;
   #planned = false;
   #started = false;
+  /** For good: what is asked of it then is remembered, and never done. */
+  #stopped = false;
   /** The tick to be lived through next. */
   #tick = 0;
   #silentUntil = 0;
@@ -124,6 +126,7 @@ export class SimulatedFeed implements Feed {
 
   async stop(): Promise<void> {
     this.#started = false;
+    this.#stopped = true;
     this.#options.timers.clearTimeout(this.#timer);
     this.#planned = false;
   }
@@ -212,7 +215,7 @@ export class SimulatedFeed implements Feed {
 
   /** Comes back to the present when nothing was asked for in a while. */
   #awake(): void {
-    assert(this.#started, "the simulated venue has been started");
+    assert(this.#started || this.#stopped, "the simulated venue has been started");
     if (!this.#planned) this.#tick = Math.floor(this.#options.clock.now() / TICK_MICROS);
   }
 

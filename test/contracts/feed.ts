@@ -359,4 +359,23 @@ export function feedContract(name: string, make: () => Promise<FeedHarness>): vo
     assert.ok(harness.sockets.all.every((socket) => socket.closed));
     await harness.close();
   });
+
+  test(`${name}: once it has stopped, what is asked of it does nothing`, async () => {
+    const harness = await make();
+    const { feed, sink, sockets, time, symbol } = harness;
+    await feed.start();
+    feed.control.subscribe(sink.id(symbol), "trades");
+    sockets.last.open();
+    time.advance(1_000);
+    await feed.stop();
+    const before = [sink.events.length, sockets.all.length];
+    feed.control.subscribe(sink.id(symbol), "quotes");
+    feed.control.resyncBook(sink.id(symbol));
+    feed.control.fetchHistory(sink.id(symbol), 0, 10);
+    feed.control.unsubscribe(sink.id(symbol), "trades");
+    time.advance(60_000);
+    assert.deepEqual([sink.events.length, sockets.all.length], before);
+    assert.equal(time.pending, 0);
+    await harness.close();
+  });
 }
