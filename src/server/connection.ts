@@ -7,6 +7,7 @@ import type { SocketData } from "./client.ts";
 import { Client } from "./client.ts";
 import type { Subscription } from "./coverage.ts";
 import { describeStream } from "./describe.ts";
+import type { Joiner } from "./membership.ts";
 import { Membership } from "./membership.ts";
 import { JSON_US } from "./publisher.ts";
 import type { Request, RequestId, SubscribeRequest } from "./request.ts";
@@ -29,8 +30,8 @@ const MAX_WAITING = 64;
 const FLOOD_BURSTS = 10;
 
 /** One client of `/stream`: reads its requests, keeps its subscriptions, and answers. */
-export class Connection extends Client {
-  readonly #subscriptions = new Map<RequestId, Subscription>();
+export class Connection extends Client implements Joiner {
+  readonly subscriptions = new Map<RequestId, Subscription>();
   readonly #membership: Membership;
   readonly #bucket: TokenBucket;
   /** The selectors of the URL, as a subscribe request; undefined when there are none. */
@@ -46,13 +47,15 @@ export class Connection extends Client {
     super(socket, services);
     this.#urlRequest = urlRequest;
     this.#bucket = new TokenBucket(services.limits.controlMessagesPerSecond, services.limits.controlMessageBurst);
-    this.#membership = new Membership(this, services, this.#subscriptions, (stream, variant, subscription) => {
-      this.json({ type: "stream_added", subscription, stream: describeStream(services, stream, variant) });
-    });
+    this.#membership = new Membership(this, services);
+  }
+
+  announce(stream: number, variant: number, subscription: RequestId): void {
+    this.json({ type: "stream_added", subscription, stream: describeStream(this.services, stream, variant) });
   }
 
   override get subscriptionCount(): number {
-    return this.#subscriptions.size;
+    return this.subscriptions.size;
   }
 
   override get pending(): boolean {
@@ -99,7 +102,7 @@ export class Connection extends Client {
     const { type, symbols } = (value ?? {}) as { type?: unknown; symbols?: unknown };
     if (type === "ping") return false;
     if (symbols === "*" || (Array.isArray(symbols) && symbols.includes("*"))) return true;
-    for (const { selection } of this.#subscriptions.values()) if (selection.wildcards.length > 0) return true;
+    for (const { selection } of this.subscriptions.values()) if (selection.wildcards.length > 0) return true;
     return false;
   }
 
@@ -144,7 +147,7 @@ export class Connection extends Client {
   #read(value: unknown): { request: Request; selection: Selection | undefined } {
     const request = readRequest(value);
     if (request.type === "subscribe") return { request, selection: this.#select(request) };
-    if (request.type === "unsubscribe" && !this.#subscriptions.has(request.subscription)) {
+    if (request.type === "unsubscribe" && !this.subscriptions.has(request.subscription)) {
       throw new RequestError("bad_request", `no subscription ${JSON.stringify(request.subscription)}`);
     }
     return { request, selection: undefined };
@@ -153,13 +156,13 @@ export class Connection extends Client {
   /** What a subscribe means, within the limits of a connection; changes nothing yet. */
   #select(request: SubscribeRequest): Selection {
     const { limits, catalog, engine } = this.services;
-    const replaced = request.id === undefined ? undefined : this.#subscriptions.get(request.id);
-    if (replaced === undefined && this.#subscriptions.size >= limits.subscriptions) {
+    const replaced = request.id === undefined ? undefined : this.subscriptions.get(request.id);
+    if (replaced === undefined && this.subscriptions.size >= limits.subscriptions) {
       throw new RequestError("too_many_subscriptions", `at most ${limits.subscriptions} subscriptions a connection`);
     }
     let named = 0;
     let wildcards = 0;
-    for (const subscription of this.#subscriptions.values()) {
+    for (const subscription of this.subscriptions.values()) {
       if (subscription === replaced) continue;
       named += subscription.selection.streams.length;
       wildcards += subscription.selection.wildcards.length;
@@ -175,13 +178,13 @@ export class Connection extends Client {
   #subscribe(request: SubscribeRequest, selection: Selection, received: unknown, isLong: boolean): void {
     const { demand, engine } = this.services;
     const id = request.id ?? this.#freeId();
-    const replaced = this.#subscriptions.get(id);
+    const replaced = this.subscriptions.get(id);
     const subscription: Subscription = { id, request, selection };
     for (const { instrument, channel } of selection.streams) demand.add(instrument, channel);
     if (replaced !== undefined) this.#release(replaced);
     // The last subscription that names a stream wins, so one that comes again goes to the end.
-    this.#subscriptions.delete(id);
-    this.#subscriptions.set(id, subscription);
+    this.subscriptions.delete(id);
+    this.subscriptions.set(id, subscription);
     for (const { channel, instrument, stream } of selection.streams) {
       const timeframe = timeframeOfSlot(slotIn(stream));
       if (channel === "indicators") engine.bars.useIndicators(instrument.id, timeframe, selection.indicators);
@@ -214,8 +217,8 @@ export class Connection extends Client {
   }
 
   #unsubscribe(subscription: RequestId, id: RequestId | undefined): void {
-    const known = this.#subscriptions.get(subscription) as Subscription;
-    this.#subscriptions.delete(subscription);
+    const known = this.subscriptions.get(subscription) as Subscription;
+    this.subscriptions.delete(subscription);
     this.#release(known);
     this.#membership.apply([known]);
     this.json({ type: "system", status: "unsubscribed", id: id ?? null, subscription });
@@ -225,7 +228,7 @@ export class Connection extends Client {
   #list(id: RequestId | undefined): void {
     const { coverage } = this.services;
     let left = MAX_STREAMS_IN_ACK;
-    const subscriptions = [...this.#subscriptions.values()].map((subscription) => {
+    const subscriptions = [...this.subscriptions.values()].map((subscription) => {
       const instruments = coverage.instruments([subscription]);
       coverage.fill([subscription], instruments, 0, instruments.length);
       const { count, streams } = coverage.owned(subscription, instruments, left);
@@ -242,7 +245,7 @@ export class Connection extends Client {
   }
 
   #freeId(): number {
-    while (this.#subscriptions.has(this.#nextId)) this.#nextId += 1;
+    while (this.subscriptions.has(this.#nextId)) this.#nextId += 1;
     return this.#nextId++;
   }
 
@@ -263,8 +266,8 @@ export class Connection extends Client {
     this.#unanswered = undefined;
     this.#membership.close();
     this.services.backlog.add(this);
-    for (const subscription of this.#subscriptions.values()) this.#release(subscription);
-    this.#subscriptions.clear();
+    for (const subscription of this.subscriptions.values()) this.#release(subscription);
+    this.subscriptions.clear();
   }
 }
 

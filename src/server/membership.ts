@@ -23,8 +23,18 @@ const MOVE_COST = 64;
 /** A piece ends when it has cost so much: the other clients' turn. */
 const PIECE_COST = 64 * 1024;
 
-/** Tells the client of a stream that no ack has listed; before the stream's first frame. */
-type Announce = (stream: number, variant: number, subscription: RequestId) => void;
+/** What most memberships have nothing in, shared, because thousands of idle ones are mostly such. Never changed. */
+const NO_STREAMS = new Map<number, number>();
+const NONE_KEPT = new Set<number>();
+const NO_TOPICS = new Map<number, WideTopic>();
+const NO_INSTRUMENTS: number[] = [];
+
+/** Whose membership it is. */
+export interface Joiner extends Client {
+  readonly subscriptions: ReadonlyMap<RequestId, Subscription>;
+  /** Tells the client of a stream that no ack has listed; before the stream's first frame. */
+  announce(stream: number, variant: number, subscription: RequestId): void;
+}
 
 /**
  * Which topics one connection is in, so that it gets each stream that its subscriptions cover once. A stream is joined
@@ -32,39 +42,34 @@ type Announce = (stream: number, variant: number, subscription: RequestId) => vo
  * in pieces. When all streams of a wildcard are joined, one wide topic replaces theirs.
  */
 export class Membership {
-  readonly #client: Client;
+  readonly #client: Joiner;
   readonly #services: Services;
-  readonly #subscriptions: ReadonlyMap<RequestId, Subscription>;
-  readonly #announce: Announce;
   /** Streams that this client gets now, by their own topic or a wide one, and in which variant. */
   readonly #joined = new Map<number, number>();
   /** Streams that an ack has listed and that are not joined yet, and the variant that it said. */
-  readonly #listed = new Map<number, number>();
+  #listed = NO_STREAMS;
   /** Streams that are left only to be joined in another form: their timeframe goes on being computed. */
-  readonly #kept = new Set<number>();
+  #kept = NONE_KEPT;
   /** Streams that were left, each times VARIANTS plus its variant: what the engine did for them is to be taken back. */
   readonly #left: number[] = [];
   /** Wide topics that this client is in, by scope. */
-  #wide = new Map<number, WideTopic>();
+  #wide = NO_TOPICS;
   /** Instruments whose streams are still to be joined: those from `#next` on. */
-  #instruments: number[] = [];
+  #instruments = NO_INSTRUMENTS;
   #next = 0;
-  /** Those that the last `apply` looked at. */
-  #applied: readonly number[] = [];
+  /** Those that the last `apply` looked at, until `list`. */
+  #applied = NO_INSTRUMENTS;
   /** Wide topics to change to when all is joined; undefined when that is to be worked out. */
   #widening: WideTopic[] | undefined = [];
   #closing = false;
 
-  constructor(
-    client: Client,
-    services: Services,
-    subscriptions: ReadonlyMap<RequestId, Subscription>,
-    announce: Announce,
-  ) {
+  constructor(client: Joiner, services: Services) {
     this.#client = client;
     this.#services = services;
-    this.#subscriptions = subscriptions;
-    this.#announce = announce;
+  }
+
+  get #subscriptions(): ReadonlyMap<RequestId, Subscription> {
+    return this.#client.subscriptions;
   }
 
   get pending(): boolean {
@@ -115,7 +120,7 @@ export class Membership {
         publisher.topics.join(this.#client, stream, variant, stream);
     }
     // All is looked at again, whatever was still to be.
-    this.#instruments = [];
+    this.#instruments = NO_INSTRUMENTS;
     this.#next = 0;
     this.#widening = undefined;
   }
@@ -162,7 +167,9 @@ export class Membership {
     publisher.drain();
     coverage.fill([...this.#subscriptions.values()], this.#applied, 0, this.#applied.length);
     const { count, streams } = coverage.owned(subscription, this.#applied, most);
+    this.#applied = NO_INSTRUMENTS;
     if (count <= most) {
+      if (this.#listed === NO_STREAMS) this.#listed = new Map();
       for (const stream of streams) if (!this.#joined.has(stream)) this.#listed.set(stream, coverage.variantOf(stream));
       return { count, streams };
     }
@@ -206,7 +213,7 @@ export class Membership {
       }
     }
     if (this.#next === this.#instruments.length) {
-      this.#instruments = [];
+      this.#instruments = NO_INSTRUMENTS;
       this.#next = 0;
     }
     return cost;
@@ -220,7 +227,8 @@ export class Membership {
     this.#hold(stream, variant);
     if (!this.#isIn(this.#wide, stream)) publisher.topics.join(client, stream, variant, stream);
     this.#joined.set(stream, variant);
-    if (!this.#listed.delete(stream)) this.#announce(stream, variant, coverage.ownerOf(stream).id);
+    if (!this.#listed.delete(stream)) this.#client.announce(stream, variant, coverage.ownerOf(stream).id);
+    if (this.#listed.size === 0) this.#listed = NO_STREAMS;
     let cost = JOIN_COST;
     engine.derived.bootstrap(stream, variant, (memory, length) => {
       cost += client.frame(memory, length, stream);
@@ -239,7 +247,9 @@ export class Membership {
       return;
     }
     if (variant !== RING) engine.derived.close(stream, variant);
-    if (slotIn(stream) >= SLOT_BARS) this.#kept.add(stream);
+    if (slotIn(stream) < SLOT_BARS) return;
+    if (this.#kept === NONE_KEPT) this.#kept = new Set();
+    this.#kept.add(stream);
   }
 
   /** Has the engine compute what this client wants beside the ring's own frames. */
@@ -296,6 +306,7 @@ export class Membership {
       this.#wide.delete(scope);
     }
     topics.join(client, topic.slot, topic.variant, topic.scope);
+    if (this.#wide === NO_TOPICS) this.#wide = new Map();
     this.#wide.set(topic.scope, topic);
     return JOIN_COST + MOVE_COST * moved;
   }
@@ -330,7 +341,7 @@ export class Membership {
     const { coverage } = this.#services;
     if (!this.#hasWildcards()) return;
     if (later) {
-      this.#instruments.push(instrument.id);
+      this.#instruments = [...this.#instruments, instrument.id];
       this.#widening = undefined;
       return;
     }
@@ -344,7 +355,7 @@ export class Membership {
         // It has had no frame yet, so there is nothing to send first.
         this.#hold(stream, variant);
         this.#joined.set(stream, variant);
-        this.#announce(stream, variant, coverage.ownerOf(stream).id);
+        this.#client.announce(stream, variant, coverage.ownerOf(stream).id);
         continue;
       }
       // Another subscription wants it in another form than the wide topic has.
@@ -352,7 +363,7 @@ export class Membership {
       waits = true;
     }
     if (!waits) return;
-    this.#instruments.push(instrument.id);
+    this.#instruments = [...this.#instruments, instrument.id];
     this.#widening = undefined;
   }
 
@@ -361,7 +372,7 @@ export class Membership {
     for (const { slot, variant, scope } of this.#wide.values()) {
       this.#services.publisher.topics.forget(this.#client, slot, variant, scope);
     }
-    this.#instruments = [];
+    this.#instruments = NO_INSTRUMENTS;
     this.#next = 0;
     this.#widening = [];
     this.#closing = true;

@@ -123,6 +123,11 @@ function complaint(error: z.ZodError, shape: z.ZodObject): string {
   return `${path === "" ? "message" : path}: ${issue.message}`;
 }
 
+/** Defaults are shared: thousands of connections keep the same request. */
+const EVERYWHERE: readonly string[] = ["*"];
+const ANY_TYPE: readonly string[] = [];
+const DEFAULT_TIMEFRAMES: readonly number[] = [timeframeIndex("1m")];
+
 function readSubscribe(data: z.infer<(typeof SHAPES)["subscribe"]>): SubscribeRequest {
   if (data.resume !== undefined) throw new RequestError("not_available", "resume is not served yet");
   if (data.from !== undefined) throw new RequestError("not_available", "replay is not served yet");
@@ -137,9 +142,9 @@ function readSubscribe(data: z.infer<(typeof SHAPES)["subscribe"]>): SubscribeRe
     id: data.id,
     channels,
     symbols: unique(data.symbols.map((symbol) => symbol.toUpperCase())),
-    exchanges: unique((data.exchanges ?? ["*"]).map((exchange) => exchange.toLowerCase())),
-    marketTypes: unique((data.market_types ?? []).map(readMarketType)),
-    timeframes: unique((data.timeframes ?? ["1m"]).map(readTimeframe)),
+    exchanges: data.exchanges === undefined ? EVERYWHERE : unique(data.exchanges.map((each) => each.toLowerCase())),
+    marketTypes: data.market_types === undefined ? ANY_TYPE : unique(data.market_types.map(readMarketType)),
+    timeframes: data.timeframes === undefined ? DEFAULT_TIMEFRAMES : unique(data.timeframes.map(readTimeframe)),
     depth,
     conflateMs,
     bars: data.bars ?? "all",
@@ -192,6 +197,6 @@ function readMarketType(text: string): string {
   throw new RequestError("bad_request", `market_types: one of ${MARKET_TYPES.join(", ")}`);
 }
 
-function unique<T>(items: readonly T[]): T[] {
-  return [...new Set(items)];
+function unique<T>(items: readonly T[]): readonly T[] {
+  return items.length < 2 ? items : [...new Set(items)];
 }

@@ -82,7 +82,18 @@ export function resolve(
     const first = selection.unavailable[0];
     throw new RequestError(first?.code ?? "not_available", first?.message ?? "nothing matches the request");
   }
-  return selection;
+  return compact(selection);
+}
+
+/** Without the room to grow in that an array is given at its first push: a connection keeps its selections. */
+function compact({ wildcards, streams, unavailable, indicators }: Selection): Selection {
+  return { wildcards: exact(wildcards), streams: exact(streams), unavailable: exact(unavailable), indicators };
+}
+
+const NOTHING: never[] = [];
+
+function exact<T>(items: T[]): T[] {
+  return items.length === 0 ? NOTHING : items.slice();
 }
 
 function readIndicators(bars: Pick<BarFrames, "resolveIndicators">, request: SubscribeRequest): readonly number[] {

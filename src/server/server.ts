@@ -222,6 +222,8 @@ export class Server {
     this.services.counters.connectionsOpened += 1;
     this.#byAddress.set(data.address, (this.#byAddress.get(data.address) ?? 0) + 1);
     data.client = data.create(socket);
+    // What it was made of, the URL among it, would stay as long as the socket.
+    data.create = createdBefore;
     this.#clients.add(data.client);
     data.client.open();
   }
@@ -282,6 +284,10 @@ export class Server {
     clearInterval(this.#timer);
     this.#app.close();
   }
+}
+
+function createdBefore(): never {
+  throw new Error("a socket has one client");
 }
 
 /** Without this option two servers share a port, and each gets half of the connections (SO_REUSEPORT). */
