@@ -20,7 +20,9 @@ import { advance } from "./workload.ts";
 const CHUNK = 512;
 
 const NO_CONTROL: FeedControl = { subscribe() {}, unsubscribe() {}, resyncBook() {}, fetchHistory() {} };
-const TIMEFRAMES = ["1s", "1m", "5m", "1h"].map(timeframeIndex);
+export const TIMEFRAMES: readonly number[] = ["1s", "1m", "5m", "1h"].map(timeframeIndex);
+/** Bytes of both rings together, as the gateway has them when nothing else is said. */
+export const RING_MEMORY = 256 * 2 ** 20;
 
 /** A clock that is read as a turn's is, without the event loop: one load. */
 class StillClock implements Clock {
@@ -46,12 +48,12 @@ export class Pipeline {
   readonly #passTrades: Float64Array;
   #expected = 0;
 
-  constructor(workload: Workload) {
+  constructor(workload: Workload, ringMemory: number = RING_MEMORY) {
     this.workload = workload;
     const catalog = new Catalog();
     this.engine = new Engine({
       catalog,
-      log: new FrameLog(256 * 2 ** 20, 1),
+      log: new FrameLog(ringMemory, 1),
       clock: new StillClock(),
       indicators: new IndicatorSet(),
       bars: { timeframes: TIMEFRAMES },
