@@ -3,18 +3,19 @@
  * cost with 10 and with 10,000 instruments, and what these mean for memory and for the event loop. Answers are checked.
  * `--json` prints the figures as one last line.
  */
-import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
 import { isMainThread } from "node:worker_threads";
-import { garbageOf, settle } from "./garbage.ts";
+import { APART_FLAG, apart } from "./apart.ts";
+import { garbageOf } from "./garbage.ts";
 import { FOLLOW, follow, type Join, joinAll } from "./join.ts";
 import { type Measuring, measuring } from "./measuring.ts";
-import { measure, parts } from "./parts.ts";
+import { parts } from "./parts.ts";
 import { Pipeline } from "./pipeline.ts";
+import { recordedOrSynthetic, recordedTrade } from "./recorded-trade.ts";
 import { closeCost, compare, type Memory, memoryOf, type Scale } from "./scale.ts";
 import { throughSocket } from "./socket-garbage.ts";
 import { beVenue, type Start, startWith, VENUE } from "./start.ts";
-import { recordedTrades, syntheticTrades } from "./workload.ts";
+import { recordedTrades } from "./workload.ts";
 
 const GARBAGE_TICKS = 10_000_000;
 const SOCKET_TICKS = 1_000_000;
@@ -23,7 +24,7 @@ const MANY = 10_000;
 const FULL_RATE = 1_000_000;
 const MARKET_RATE = 20_000;
 
-/** What is measured in a process of its own, whose memory and whose compiled code nothing else has shaped. */
+/** What is measured in a process of its own. */
 const APART: Record<string, (...args: string[]) => unknown> = {
   path: (mode) => recordedTrade(mode as "parsed"),
   scale: (spread, mode, rate) => compare(spread as "zipf", mode as "parsed", Number(rate)),
@@ -33,12 +34,6 @@ const APART: Record<string, (...args: string[]) => unknown> = {
   start: () => startWith(MANY),
   measuring: () => measuring(),
 };
-const APART_FLAG = "--apart";
-
-function apart<T>(name: string, ...args: (string | number)[]): T {
-  const output = execFileSync(process.execPath, [process.argv[1] as string, APART_FLAG, name, ...args.map(String)]);
-  return JSON.parse(output.toString()) as T;
-}
 
 function print(name: string, value: string): void {
   console.log(`${name.padEnd(62)} ${value}`);
@@ -46,28 +41,8 @@ function print(name: string, value: string): void {
 
 const ns = (value: number) => `${value.toFixed(1).padStart(8)} ns`;
 
-const recorded = () => recordedTrades() ?? syntheticTrades(1, "uniform", 14_515);
-
-/** Medians are taken so often, and the least counts: what else runs on a shared machine only ever adds. */
-const ROUNDS = 7;
-
-/** A recorded trade. */
-async function recordedTrade(mode: "parsed" | "unparsed"): Promise<number> {
-  settle();
-  const pipeline = new Pipeline(recorded());
-  const run = () => pipeline[mode]();
-  pipeline.warmUp(run);
-  const medians: number[] = [];
-  for (let round = 0; round < ROUNDS; round += 1) {
-    const [figure] = await measure([{ name: mode, count: pipeline.runTrades, run, before: () => pipeline.next() }]);
-    medians.push(figure?.median ?? Number.NaN);
-  }
-  pipeline.check();
-  return Math.min(...medians);
-}
-
 async function garbage() {
-  const pipeline = new Pipeline(recorded());
+  const pipeline = new Pipeline(recordedOrSynthetic());
   pipeline.warmUp(() => pipeline.parsed());
   const figures = await garbageOf(
     GARBAGE_TICKS,
@@ -94,7 +69,7 @@ async function main(): Promise<void> {
     `${cpus()[0]?.model.trim()} x ${cpus().length}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}\n`,
   );
   const path = {
-    workload: recorded().name,
+    workload: recordedOrSynthetic().name,
     parsedNs: apart<number>("path", "parsed"),
     unparsedNs: apart<number>("path", "unparsed"),
   };

@@ -5,7 +5,7 @@ import { SystemClock } from "../src/std/clock.ts";
 import { Turn } from "../src/std/turn.ts";
 import { settle } from "./garbage.ts";
 import { Pipeline } from "./pipeline.ts";
-import { recordedTrades, syntheticTrades } from "./workload.ts";
+import { recordedOrSynthetic } from "./recorded-trade.ts";
 
 const ROUNDS = 400;
 
@@ -18,7 +18,7 @@ export interface Measuring {
 
 /** A turn as the server has it, but for the sockets: what the venue sent, the ring, the publisher, and what measures. */
 class Turns {
-  readonly #pipeline = new Pipeline(recordedTrades() ?? syntheticTrades(1, "uniform", 14_515));
+  readonly #pipeline = new Pipeline(recordedOrSynthetic());
   readonly #turn: Turn;
   readonly #publisher: Publisher;
   isMeasured = false;

@@ -3,16 +3,12 @@ import { isMainThread, Worker, workerData } from "node:worker_threads";
 import { type WebSocket, WebSocketServer } from "ws";
 import { openSocket } from "../src/feeds/socket.ts";
 import { Pipeline } from "./pipeline.ts";
-import type { Workload } from "./workload.ts";
-import { advance, recordedTrades, syntheticTrades } from "./workload.ts";
-
-function workload(): Workload {
-  return recordedTrades() ?? syntheticTrades(1, "uniform", 14_515);
-}
+import { recordedOrSynthetic } from "./recorded-trade.ts";
+import { advance } from "./workload.ts";
 
 /** In a thread of its own, so that its garbage is not counted: sends the workload again and again. */
 function serve(port: number, ticks: number): void {
-  const source = workload();
+  const source = recordedOrSynthetic();
   new WebSocketServer({ port, host: "127.0.0.1", perMessageDeflate: false }).on("connection", (socket: WebSocket) => {
     let sent = 0;
     const pump = () => {
@@ -33,7 +29,7 @@ if (!isMainThread && workerData?.port !== undefined) serve(workerData.port, work
 export async function throughSocket(ticks: number): Promise<{ collections: number; pauseMs: number }> {
   const port = 20_000 + (process.pid % 20_000);
   const worker = new Worker(new URL(import.meta.url), { workerData: { port, ticks } });
-  const pipeline = new Pipeline(workload());
+  const pipeline = new Pipeline(recordedOrSynthetic());
   let collections = 0;
   let pauseMs = 0;
   const observer = new PerformanceObserver((list) => {

@@ -39,10 +39,10 @@ class Hma implements Indicator {
   readonly #length: number;
   readonly #half: number;
   readonly #root: number;
-  /** What a weighted sum is divided by: half of n (n + 1), of each window. */
-  readonly #weights: number;
-  readonly #halfWeights: number;
-  readonly #rootWeights: number;
+  /** What the weighted sums are multiplied by: one over the sum of the weights, n (n + 1) / 2; the half window counts twice. */
+  readonly #share: number;
+  readonly #halfShare: number;
+  readonly #rootShare: number;
   readonly #readyAfter: number;
 
   constructor(parameters: readonly number[]) {
@@ -52,9 +52,9 @@ class Hma implements Indicator {
     this.#length = length;
     this.#half = Math.floor(length / 2);
     this.#root = Math.floor(Math.sqrt(length));
-    this.#weights = (length * (length + 1)) / 2;
-    this.#halfWeights = (this.#half * (this.#half + 1)) / 2;
-    this.#rootWeights = (this.#root * (this.#root + 1)) / 2;
+    this.#share = 2 / (length * (length + 1));
+    this.#halfShare = 4 / (this.#half * (this.#half + 1));
+    this.#rootShare = 2 / (this.#root * (this.#root + 1));
     this.size = RINGS + this.#length + this.#root;
     // A value is free of padding after n + root - 1 bars; one more, and so is its change, which the direction is.
     this.#readyAfter = length + this.#root;
@@ -77,36 +77,64 @@ class Hma implements Indicator {
 
   update(state: Float64Array, at: number, bars: Float64Array, bar: number): void {
     const close = bars[bar + BAR_CLOSE];
-    this.#lanes(state, at, bars, bar, state, at);
-    if (Number.isNaN(state[at + PAD])) this.#pad(state, at, close);
+    const isFirst = Number.isNaN(state[at + PAD]);
+    if (isFirst) this.#pad(state, at, close);
     const length = this.#length;
+    const half = this.#half;
     const root = this.#root;
+    const sum = state[at + SUM];
+    const halfSum = state[at + HALF_SUM];
+    const rootSum = state[at + ROOT_SUM];
+    const weighted = state[at + WEIGHTED] + (length * close - sum);
+    const halfWeighted = state[at + HALF_WEIGHTED] + (half * close - halfSum);
+    const difference = halfWeighted * this.#halfShare - weighted * this.#share;
+    const rootWeighted = state[at + ROOT_WEIGHTED] + (root * difference - rootSum);
+    this.#setLanes(state, at, close, rootWeighted, state, at);
+    // Padded with itself, the first close is its own average, to the last bit.
+    if (isFirst) state[at + VALUE] = close;
     const closes = at + RINGS;
     const next = state[at + NEXT];
     const leaving = state[closes + next];
-    const oldestHalf = next < this.#half ? next + length - this.#half : next - this.#half;
-    const leavingHalf = state[closes + oldestHalf];
-    state[at + WEIGHTED] += length * close - state[at + SUM];
-    state[at + SUM] += close - leaving;
-    state[at + HALF_WEIGHTED] += this.#half * close - state[at + HALF_SUM];
-    state[at + HALF_SUM] += close - leavingHalf;
+    const leavingHalf = state[closes + (next < half ? next + length - half : next - half)];
     state[closes + next] = close;
-    const difference = (2 * state[at + HALF_WEIGHTED]) / this.#halfWeights - state[at + WEIGHTED] / this.#weights;
     const differences = closes + length;
     const rootNext = state[at + ROOT_NEXT];
-    state[at + ROOT_WEIGHTED] += root * difference - state[at + ROOT_SUM];
-    state[at + ROOT_SUM] += difference - state[differences + rootNext];
+    const leavingDifference = state[differences + rootNext];
     state[differences + rootNext] = difference;
-    state[at + NEXT] = next + 1 === length ? 0 : next + 1;
-    state[at + ROOT_NEXT] = rootNext + 1 === root ? 0 : rootNext + 1;
     state[at + COUNT] += 1;
-    // After the lanes are written, so that what was peeked is what the update gives, to the last bit.
-    if (state[at + NEXT] === 0) this.#sumCloses(state, at);
-    if (state[at + ROOT_NEXT] === 0) this.#sumDifferences(state, at);
+    // After the lanes, so that what was peeked is what the update gives, to the last bit.
+    if (next + 1 === length) {
+      state[at + NEXT] = 0;
+      this.#sumCloses(state, at);
+    } else {
+      state[at + NEXT] = next + 1;
+      state[at + SUM] = sum + (close - leaving);
+      state[at + WEIGHTED] = weighted;
+      state[at + HALF_SUM] = halfSum + (close - leavingHalf);
+      state[at + HALF_WEIGHTED] = halfWeighted;
+    }
+    if (rootNext + 1 === root) {
+      state[at + ROOT_NEXT] = 0;
+      this.#sumDifferences(state, at);
+    } else {
+      state[at + ROOT_NEXT] = rootNext + 1;
+      state[at + ROOT_SUM] = rootSum + (difference - leavingDifference);
+      state[at + ROOT_WEIGHTED] = rootWeighted;
+    }
   }
 
   peek(state: Float64Array, at: number, bars: Float64Array, bar: number, out: Float64Array, outAt: number): void {
-    this.#lanes(state, at, bars, bar, out, outAt);
+    const close = bars[bar + BAR_CLOSE];
+    if (Number.isNaN(state[at + PAD])) {
+      out[outAt + VALUE] = close;
+      out[outAt + CHANGE] = Number.NaN;
+    } else {
+      const weighted = state[at + WEIGHTED] + (this.#length * close - state[at + SUM]);
+      const halfWeighted = state[at + HALF_WEIGHTED] + (this.#half * close - state[at + HALF_SUM]);
+      const difference = halfWeighted * this.#halfShare - weighted * this.#share;
+      const rootWeighted = state[at + ROOT_WEIGHTED] + (this.#root * difference - state[at + ROOT_SUM]);
+      this.#setLanes(state, at, close, rootWeighted, out, outAt);
+    }
     out[outAt + LANES.length] = state[at + COUNT] + 1 >= this.#readyAfter ? 1 : 0;
   }
 
@@ -114,20 +142,16 @@ class Hma implements Indicator {
     return state[at + COUNT] >= this.#readyAfter;
   }
 
-  #lanes(state: Float64Array, at: number, bars: Float64Array, bar: number, out: Float64Array, outAt: number): void {
-    const close = bars[bar + BAR_CLOSE];
-    if (Number.isNaN(state[at + PAD])) {
-      // Padded with itself, the first close is its own average.
-      out[outAt + VALUE] = close;
-      out[outAt + CHANGE] = Number.NaN;
-      return;
-    }
-    const root = this.#root;
-    const weighted = state[at + WEIGHTED] + (this.#length * close - state[at + SUM]);
-    const halfWeighted = state[at + HALF_WEIGHTED] + (this.#half * close - state[at + HALF_SUM]);
-    const difference = (2 * halfWeighted) / this.#halfWeights - weighted / this.#weights;
-    const rootWeighted = state[at + ROOT_WEIGHTED] + (root * difference - state[at + ROOT_SUM]);
-    const value = rootWeighted / this.#rootWeights;
+  /** The value of a new weighted sum of differences, and how it changes the last one. */
+  #setLanes(
+    state: Float64Array,
+    at: number,
+    close: number,
+    rootWeighted: number,
+    out: Float64Array,
+    outAt: number,
+  ): void {
+    const value = rootWeighted * this.#rootShare;
     const before = state[at + VALUE];
     const change = value - before;
     const flat = Math.abs(change) <= FLAT * Math.max(Math.abs(close), Math.abs(value), Math.abs(before));
