@@ -133,8 +133,11 @@ export function constantCase(name: string): string {
   return name.replace(/(?<=[a-z0-9])[A-Z]/g, "_$&").toUpperCase();
 }
 
-/** The payloads that the hot path writes; the rest is rare and goes through the Builder itself. */
-const TEMPLATED = ["Trade", "BookLevels", "Quote", "Ticker", "Funding", "Liquidation", "Bar", "Indicators"];
+/**
+ * The payloads that the hot path writes, and Stream, because thousands of bars may close for the first time at once; the
+ * rest is rare and goes through the Builder itself.
+ */
+const TEMPLATED = ["Trade", "BookLevels", "Quote", "Ticker", "Funding", "Liquidation", "Bar", "Indicators", "Stream"];
 
 export function templatesSource(schema: Schema): string {
   const lines = [

@@ -11,7 +11,7 @@ import { SLOTS_PER_INSTRUMENT, streamOf } from "../src/market/channel.ts";
 import * as S from "../src/market/sink.ts";
 import type { Random } from "../src/std/random.ts";
 import * as F from "../src/wire/frame.ts";
-import { Frame, Instrument, Payload, Stream, StreamState } from "../src/wire/generated/tickwire.ts";
+import { Frame, Instrument, Payload, StreamState } from "../src/wire/generated/tickwire.ts";
 import { type Memory, scratchMemory } from "../src/wire/memory.ts";
 
 export const SCHEMA_TEXT = readFileSync(new URL("../schema/tickwire.fbs", import.meta.url), "utf8");
@@ -254,6 +254,11 @@ export class FrameWriter {
       case "Liquidation":
         length = F.writeLiquidation(memory, at, numbers, fields.side as number);
         break;
+      case "Stream": {
+        const { id, instrument, channel, timeframe } = fields as Record<string, number>;
+        length = F.writeStream(memory, at, id as number, instrument as number, channel as number, timeframe as number);
+        break;
+      }
       case "Bar": {
         const { timeframe, state, source, partial, across_gap } = fields;
         const [frameOf, stateOf, sourceOf] = [timeframe, state, source] as [number, number, number];
@@ -413,9 +418,6 @@ function buildByAccessors({ payload, header, fields }: FrameValues): Uint8Array 
     StreamState.addReason(builder, reason);
     table = StreamState.endStreamState(builder);
     type = Payload.StreamState;
-  } else if (payload === "Stream") {
-    table = Stream.createStream(builder, number("id"), number("instrument"), number("channel"), number("timeframe"));
-    type = Payload.Stream;
   } else {
     const texts = ["symbol", "exchange", "venue_symbol", "base", "quote", "settle"].map(text) as [
       number,

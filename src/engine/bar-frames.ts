@@ -68,9 +68,9 @@ export class BarFrames implements BarOutput {
     if (isIncomplete) this.#incomplete.push({ instrument, timeframe });
   }
 
-  /** Series that have had an incomplete bar since the last call. */
-  takeIncomplete(): { instrument: number; timeframe: number }[] {
-    return this.#incomplete.splice(0);
+  /** The next series that have had an incomplete bar, at most so many. */
+  takeIncomplete(most: number): { instrument: number; timeframe: number }[] {
+    return this.#incomplete.splice(0, most);
   }
 
   indicators(

@@ -51,6 +51,8 @@ import { EVENT, NOW } from "./venue-clock.ts";
 
 /** The incomplete bar, and one on either side: the venue's newest is still building and does not count. */
 const BARS_TO_REPLACE = 3;
+/** Incomplete bars that the venue is asked for together: thousands close at once in the first minute of as many instruments. */
+const REPLACED_PER_TICK = 32;
 
 const TRADE_WIRE_FLAGS = FLAG_BLOCK | FLAG_LIQUIDATION | FLAG_ODD_LOT;
 
@@ -411,7 +413,7 @@ export class Engine implements Sink {
     this.#times[NOW] = now;
     for (const venue of this.#venues) if (venue !== undefined) this.#close(venue.instrument.id, venue);
     this.books.recovery.tick(now);
-    for (const { instrument, timeframe } of this.bars.takeIncomplete()) {
+    for (const { instrument, timeframe } of this.bars.takeIncomplete(REPLACED_PER_TICK)) {
       const venue = this.#venues[this.#venueOf[instrument]];
       if (this.isOpen(instrument, SLOT_TRADES)) venue?.control.fetchHistory(instrument, timeframe, BARS_TO_REPLACE);
     }

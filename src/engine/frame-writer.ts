@@ -25,17 +25,21 @@ import {
   H_TS_EXCHANGE,
   H_TS_PUBLISH,
   H_TS_RECEIVE,
+  LARGEST_FIXED_BYTES,
   MAX_FRAME_BYTES,
   writeHeader,
   writeRingHeader,
+  writeStream,
 } from "../wire/frame.ts";
 import type { FrameLog } from "../wire/frame-log.ts";
-import { Frame, Instrument, Payload, Stream, StreamState } from "../wire/generated/tickwire.ts";
+import { Frame, Instrument, Payload, StreamState } from "../wire/generated/tickwire.ts";
 import { FrameView } from "../wire/generated/views.ts";
 import type { Memory } from "../wire/memory.ts";
 import { scratchMemory } from "../wire/memory.ts";
 import type { Ring } from "../wire/ring.ts";
 
+/** Value of Timeframe in the schema for a stream that has none. */
+const NO_TIMEFRAME = 255;
 const LARGEST_EXACT = Number.MAX_SAFE_INTEGER;
 
 /** A loss at the venue: ids and times of what is missing; 0 unknown. */
@@ -62,6 +66,8 @@ export class FrameWriter {
   /** [exchange time, receive time] of the header, microseconds, and room for what goes into it. */
   readonly #times = new Float64Array(2);
   readonly #value = new Float64Array(1);
+  /** Numbers of a frame that no time of a venue belongs to. */
+  readonly #untimed = new Float64Array(TS_EXCHANGE + 1);
   readonly #builder = new Builder(1024);
   readonly #frame = new FrameView();
   readonly #sequences = new Columns(Float64Array, SLOTS_PER_INSTRUMENT);
@@ -99,7 +105,11 @@ export class FrameWriter {
   /** Writes the directory's frame of a stream that has had none; before the stream's own frame is claimed. */
   introduce(stream: number): void {
     if (this.sequence(stream) !== 0 || stream === DIRECTORY_STREAM) return;
-    this.#commitBuilt(Payload.Stream, this.#buildStream(stream), DIRECTORY_STREAM, instrumentOf(stream));
+    const ring = this.log.slow;
+    const at = ring.claim(LARGEST_FIXED_BYTES);
+    const length = writeStreamFrame(ring.memory, at, stream);
+    this.#untimed[TS_EXCHANGE] = 0;
+    this.commit(ring, at, length, DIRECTORY_STREAM, 0, this.#untimed, instrumentOf(stream));
   }
 
   /** Writes the directory's frame of an instrument, or of a venue. */
@@ -110,29 +120,15 @@ export class FrameWriter {
   /** The directory's frames of one instrument, or venue, and of its streams that have had a frame, for one client. */
   directory(instrument: MarketInstrument, out: DerivedOutput): void {
     const { id } = instrument;
-    const derive = (type: Payload, payload: number) => {
-      this.#deriveBuilt(this.#finish(type, payload, DIRECTORY_STREAM, id), DIRECTORY_STREAM, 0, out);
-    };
-    derive(Payload.Instrument, this.#buildInstrument(instrument));
+    const built = this.#finish(Payload.Instrument, this.#buildInstrument(instrument), DIRECTORY_STREAM, id);
+    this.#deriveBuilt(built, DIRECTORY_STREAM, 0, out);
     for (let stream = streamOf(id, 0); stream < streamOf(id + 1, 0); stream += 1) {
-      if (this.sequence(stream) !== 0) derive(Payload.Stream, this.#buildStream(stream));
+      if (this.sequence(stream) === 0) continue;
+      const length = writeStreamFrame(this.scratch, 0, stream);
+      this.#derivedHeader(DIRECTORY_STREAM, 0, 0);
+      writeHeader(this.scratch, 0, this.#header.words, DIRECTORY_STREAM, id, FLAG_DERIVED);
+      out(this.scratch, length, DIRECTORY_STREAM);
     }
-  }
-
-  #buildStream(stream: number): number {
-    const builder = this.#builder;
-    builder.clear();
-    const slot = slotIn(stream);
-    const channel = channelOfSlot(slot);
-    assert(channel !== undefined, "a stream's slot has a channel");
-    const timeframe = timeframeOfSlot(slot);
-    return Stream.createStream(
-      builder,
-      stream,
-      instrumentOf(stream),
-      channel === "state" ? 0 : CHANNELS.indexOf(channel) + 1,
-      timeframe < 0 ? 255 : timeframe,
-    );
   }
 
   #buildInstrument(instrument: MarketInstrument): number {
@@ -222,7 +218,15 @@ export class FrameWriter {
   }
 
   /** Commits the frame that lies claimed in `ring` at `at`: the next sequence of its stream, the next position. */
-  commit(ring: Ring, at: number, length: number, stream: number, flags: number, numbers: Float64Array): void {
+  commit(
+    ring: Ring,
+    at: number,
+    length: number,
+    stream: number,
+    flags: number,
+    numbers: Float64Array,
+    instrument: number = instrumentOf(stream),
+  ): void {
     const sequences = this.#sequences.values;
     const sequenceAt = this.#at(stream);
     sequences[sequenceAt] += 1;
@@ -231,7 +235,6 @@ export class FrameWriter {
     if (!(exchange > 0 && exchange <= LARGEST_EXACT)) numbers[TS_EXCHANGE] = 0;
     this.#receive();
     const { words } = this.#header;
-    const instrument = instrumentOf(stream);
     const { next } = this.log;
     writeRingHeader(
       ring.memory,
@@ -311,6 +314,16 @@ export class FrameWriter {
     value[0] = tsExchange;
     this.#time(value, 0);
   }
+}
+
+/** The directory's frame of a stream, but for its header. */
+function writeStreamFrame(memory: Memory, at: number, stream: number): number {
+  const slot = slotIn(stream);
+  const channel = channelOfSlot(slot);
+  assert(channel !== undefined, "a stream's slot has a channel");
+  const timeframe = timeframeOfSlot(slot);
+  const number = channel === "state" ? 0 : CHANNELS.indexOf(channel) + 1;
+  return writeStream(memory, at, stream, instrumentOf(stream), number, timeframe < 0 ? NO_TIMEFRAME : timeframe);
 }
 
 /** Patches the numbers into a frame of the Builder's, whose fields need not lie where the templates have them. */

@@ -341,6 +341,24 @@ export function indicatorsBytes(values: number): number {
   return T.INDICATORS_BYTES + values * 16;
 }
 
+/** What a stream is: `channel` and `timeframe` are values of the schema's enums. */
+export function writeStream(
+  memory: Memory,
+  at: number,
+  stream: number,
+  instrument: number,
+  channel: number,
+  timeframe: number,
+): number {
+  T.stampStream(memory.f64, at >> 3);
+  const { u8, i32 } = memory;
+  i32[(at + T.STREAM_ID) >> 2] = stream;
+  i32[(at + T.STREAM_INSTRUMENT) >> 2] = instrument;
+  u8[at + T.STREAM_CHANNEL] = channel;
+  u8[at + T.STREAM_TIMEFRAME] = timeframe;
+  return T.STREAM_BYTES;
+}
+
 export const LARGEST_FIXED_BYTES = Math.max(
   LARGEST_TRADE_BYTES,
   T.QUOTE_BYTES,
@@ -348,4 +366,5 @@ export const LARGEST_FIXED_BYTES = Math.max(
   T.FUNDING_BYTES,
   T.LIQUIDATION_BYTES,
   T.BAR_BYTES,
+  T.STREAM_BYTES,
 );

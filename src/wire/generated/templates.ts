@@ -310,3 +310,35 @@ export function stampIndicators(f64: Float64Array, word: number): void {
   f64[word + 17] = words[17];
   f64[word + 19] = words[19];
 }
+
+// Stream: 152 bytes without its variable part.
+export const STREAM_ID = 144;
+export const STREAM_INSTRUMENT = 148;
+export const STREAM_CHANNEL = 142;
+export const STREAM_TIMEFRAME = 143;
+export const STREAM_BYTES = 152;
+const STREAM_WORDS = templateWords([
+  40, 0, 0, 0, 84, 87, 70, 49, 0, 0, 0, 0, 28, 0, 84, 0, 8, 0, 12, 0, 24, 0, 32, 0,
+  40, 0, 48, 0, 56, 0, 64, 0, 72, 0, 16, 0, 7, 0, 20, 0, 28, 0, 0, 0, 0, 0, 0, 10,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 76, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 12, 0, 16, 0, 8, 0, 12, 0, 6, 0, 7, 0, 12, 0, 0, 0, 0, 0, 0, 255,
+  0, 0, 0, 0, 0, 0, 0, 0,
+]);
+
+/** Writes what is the same in every frame; `word` is the frame's place, in words of 8 bytes. */
+export function stampStream(f64: Float64Array, word: number): void {
+  const words = STREAM_WORDS;
+  f64[word + 0] = words[0];
+  f64[word + 1] = words[1];
+  f64[word + 2] = words[2];
+  f64[word + 3] = words[3];
+  f64[word + 4] = words[4];
+  f64[word + 5] = words[5];
+  f64[word + 7] = words[7];
+  f64[word + 15] = words[15];
+  f64[word + 16] = words[16];
+  f64[word + 17] = words[17];
+  f64[word + 18] = words[18];
+}
