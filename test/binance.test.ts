@@ -242,6 +242,26 @@ test("history: native widths, widths built of seconds, silent intervals left out
   await close();
 });
 
+test("history of thousands is fetched in the end, each series once, and no book waits behind it", async () => {
+  const { feed, sink, sockets, time, asked, close } = await harness();
+  await feed.start();
+  const ids = SYMBOLS.slice(3, 1_503).map(({ symbol }) => sink.id(symbol.replace("TUSD", "/TUSD")));
+  const seconds = timeframeIndex("1s");
+  for (let round = 0; round < 2; round += 1) for (const id of ids) feed.control.fetchHistory(id, seconds, 5);
+  feed.control.subscribe(sink.id("ETH/USDT"), "orderbook");
+  sockets.last.open();
+  time.advance(1_000);
+  feed.control.resyncBook(sink.id("ETH/USDT"));
+  await until(() => asked.some(({ pathname }) => pathname === "/api/v3/depth"), time, 100);
+  const before = asked.findIndex(({ pathname }) => pathname === "/api/v3/depth");
+  assert.ok(before < 200, `the book was asked for after ${before} other requests`);
+  await until(() => sink.histories.length === ids.length, time, 1_000);
+  const klines = asked.filter(({ pathname }) => pathname === "/api/v3/klines");
+  assert.equal(klines.length, ids.length);
+  await feed.stop();
+  await close();
+});
+
 test("answers and errors of control messages", async () => {
   const { feed, sink, sockets, time, close } = await harness();
   await feed.start();

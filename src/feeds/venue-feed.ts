@@ -9,6 +9,7 @@ import { FeedCounters } from "./feed.ts";
 import type { Fields } from "./fields.ts";
 import type { HistoryRow } from "./history.ts";
 import { packRows } from "./history.ts";
+import { HistoryQueue } from "./history-queue.ts";
 import { LimitedLog } from "./limited-log.ts";
 import { ListingLoop } from "./listing-loop.ts";
 import { RestClient } from "./rest.ts";
@@ -62,7 +63,8 @@ export abstract class VenueFeed implements Feed, SessionProtocol {
   readonly #streamNames: VenueFacts["streamNames"];
   readonly #started = new StartedStreams();
   readonly #listing: ListingLoop;
-  readonly #historyUnderWay = new Set<string>();
+  readonly #history = new HistoryQueue((instrument, timeframe, bars) => this.#loadHistory(instrument, timeframe, bars));
+  readonly #historyFailures: LimitedLog;
   /** The venue's clock less ours, microseconds. */
   #aheadMicros = 0;
   #stopped = false;
@@ -79,6 +81,7 @@ export abstract class VenueFeed implements Feed, SessionProtocol {
     this.options = options;
     this.#streamNames = facts.streamNames;
     const malformed = new LimitedLog(log, clock, "message ignored");
+    this.#historyFailures = new LimitedLog(log, clock, "history not fetched");
     this.parserOptions = {
       sink,
       venue,
@@ -106,7 +109,7 @@ export abstract class VenueFeed implements Feed, SessionProtocol {
       subscribe: (instrument, channel) => this.#subscribe(instrument, channel),
       unsubscribe: (instrument, channel) => this.#unsubscribe(instrument, channel),
       resyncBook: (instrument) => this.resyncBook(instrument),
-      fetchHistory: (instrument, timeframe, bars) => void this.#loadHistory(instrument, timeframe, bars),
+      fetchHistory: (instrument, timeframe, bars) => this.#history.add(instrument, timeframe, bars),
     };
   }
 
@@ -153,6 +156,7 @@ export abstract class VenueFeed implements Feed, SessionProtocol {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#listing.stop();
+    this.#history.close();
     this.pool.close();
     await this.rest.close();
   }
@@ -196,17 +200,12 @@ export abstract class VenueFeed implements Feed, SessionProtocol {
 
   async #loadHistory(instrument: number, timeframe: number, bars: number): Promise<void> {
     const symbol = this.symbols.name(instrument);
-    const key = `${instrument} ${timeframe}`;
-    if (symbol === undefined || bars <= 0 || this.#historyUnderWay.has(key)) return;
-    this.#historyUnderWay.add(key);
+    if (symbol === undefined) return;
     try {
       const rows = await this.fetchHistory(symbol, timeframe, bars);
       if (!this.#stopped && rows !== undefined) this.options.sink.history(instrument, timeframe, packRows(rows, bars));
     } catch (error) {
-      if (this.#stopped) return;
-      this.options.log.warn({ venue: this.name, symbol, reason: (error as Error).message }, "history not fetched");
-    } finally {
-      this.#historyUnderWay.delete(key);
+      if (!this.#stopped) this.#historyFailures.warn(this.name, `${symbol}: ${(error as Error).message}`);
     }
   }
 }
