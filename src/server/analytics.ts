@@ -51,8 +51,10 @@ export class AnalyticsClient extends Client {
     this.json({ type: "snapshot", symbol, updated_at: this.services.time(false), last_candle: candle, macd, hma });
   }
 
-  override check(): void {
-    if (this.queued > this.services.limits.queueBytes) super.check(0);
+  /** Without heartbeats, which its protocol has not. */
+  override check(): number {
+    const { queued } = this;
+    return queued > this.services.limits.queueBytes ? super.check(0) : queued;
   }
 
   message(): void {

@@ -110,15 +110,21 @@ export abstract class Client implements Task, Member {
     return this.closed ? 0 : this.socket.getBufferedAmount();
   }
 
-  /** Looks at the queue and the heartbeat. A client over its limit is closed, because nothing is ever skipped. */
-  check(now: number): void {
+  /**
+   * Looks at the queue and the heartbeat, and returns how many bytes wait. A client over its limit is closed, because
+   * nothing is ever skipped; what it leaves waits no more.
+   */
+  check(now: number): number {
     const queued = this.queued;
     if (queued === 0) this.#levelAt = now;
     const { limits, counters } = this.services;
     if (queued > limits.queueBytes) {
       counters.closedSlow += 1;
       this.end(CLOSE_TOO_SLOW, `more than ${limits.queueBytes} bytes were waiting for this client`);
-    } else if (now >= this.#heartbeatDueAt) this.#heartbeat(now);
+      return 0;
+    }
+    if (now >= this.#heartbeatDueAt) this.#heartbeat(now);
+    return queued;
   }
 
   #heartbeat(now: number): void {

@@ -26,6 +26,8 @@ const MANY_INSTRUMENTS = 1000;
 const LONG_REQUEST_COST = 256 * 1024;
 /** Requests of one connection that wait for such a turn. */
 const MAX_WAITING = 64;
+/** Shared, because few connections ever have any. */
+const NONE_WAITING: readonly unknown[] = [];
 /** Messages in a row that were refused for their rate, in bursts, after which it is no accident. */
 const FLOOD_BURSTS = 10;
 
@@ -39,14 +41,14 @@ export class Connection extends Client implements Joiner {
   #nextId = 1;
   #refusedInRow = 0;
   /** Requests that take long, and those that came after them, in order. */
-  readonly #waiting: unknown[] = [];
+  #waiting = NONE_WAITING;
   /** The second half of a request that takes long: its answer, in a turn of its own. */
   #unanswered: (() => void) | undefined;
 
   constructor(socket: WebSocket<SocketData>, services: Services, urlRequest: unknown) {
     super(socket, services);
     this.#urlRequest = urlRequest;
-    this.#bucket = new TokenBucket(services.limits.controlMessagesPerSecond, services.limits.controlMessageBurst);
+    this.#bucket = new TokenBucket(services.limits.controlMessageBurst);
     this.#membership = new Membership(this, services);
   }
 
@@ -71,7 +73,11 @@ export class Connection extends Client implements Joiner {
     if (answer === undefined && this.#waiting.length === 0) return this.#membership.step();
     this.#unanswered = undefined;
     if (answer !== undefined) answer();
-    else this.#answer(this.#waiting.shift(), true);
+    else {
+      const [first, ...others] = this.#waiting;
+      this.#waiting = others.length === 0 ? NONE_WAITING : others;
+      this.#answer(first, true);
+    }
     return LONG_REQUEST_COST;
   }
 
@@ -92,7 +98,7 @@ export class Connection extends Client implements Joiner {
     if (!this.urgent && !this.#isLong(value)) this.#answer(value);
     else if (this.#waiting.length >= MAX_WAITING)
       this.error(idOf(value), "rate_limited", "too many requests are waiting");
-    else this.#waiting.push(value);
+    else this.#waiting = [...this.#waiting, value];
     this.services.backlog.add(this);
   }
 
@@ -109,7 +115,7 @@ export class Connection extends Client implements Joiner {
   /** Takes from the allowance of messages; answers, and in the end closes, when there is none left. */
   #mayAsk(): boolean {
     const { limits, clock } = this.services;
-    if (this.#bucket.take(clock.now())) {
+    if (this.#bucket.take(clock.now(), limits.controlMessagesPerSecond, limits.controlMessageBurst)) {
       this.#refusedInRow = 0;
       return true;
     }
@@ -262,7 +268,7 @@ export class Connection extends Client implements Joiner {
   /** The socket is gone: gives back what it held. */
   override close(): void {
     super.close();
-    this.#waiting.length = 0;
+    this.#waiting = NONE_WAITING;
     this.#unanswered = undefined;
     this.#membership.close();
     this.services.backlog.add(this);

@@ -27,7 +27,8 @@ const PIECE_COST = 64 * 1024;
 const NO_STREAMS = new Map<number, number>();
 const NONE_KEPT = new Set<number>();
 const NO_TOPICS = new Map<number, WideTopic>();
-const NO_INSTRUMENTS: number[] = [];
+const NO_NUMBERS: number[] = [];
+const NOT_WIDENING: WideTopic[] = [];
 
 /** Whose membership it is. */
 export interface Joiner extends Client {
@@ -51,16 +52,16 @@ export class Membership {
   /** Streams that are left only to be joined in another form: their timeframe goes on being computed. */
   #kept = NONE_KEPT;
   /** Streams that were left, each times VARIANTS plus its variant: what the engine did for them is to be taken back. */
-  readonly #left: number[] = [];
+  #left = NO_NUMBERS;
   /** Wide topics that this client is in, by scope. */
   #wide = NO_TOPICS;
   /** Instruments whose streams are still to be joined: those from `#next` on. */
-  #instruments = NO_INSTRUMENTS;
+  #instruments = NO_NUMBERS;
   #next = 0;
   /** Those that the last `apply` looked at, until `list`. */
-  #applied = NO_INSTRUMENTS;
+  #applied = NO_NUMBERS;
   /** Wide topics to change to when all is joined; undefined when that is to be worked out. */
-  #widening: WideTopic[] | undefined = [];
+  #widening: WideTopic[] | undefined = NOT_WIDENING;
   #closing = false;
 
   constructor(client: Joiner, services: Services) {
@@ -120,7 +121,7 @@ export class Membership {
         publisher.topics.join(this.#client, stream, variant, stream);
     }
     // All is looked at again, whatever was still to be.
-    this.#instruments = NO_INSTRUMENTS;
+    this.#instruments = NO_NUMBERS;
     this.#next = 0;
     this.#widening = undefined;
   }
@@ -167,7 +168,7 @@ export class Membership {
     publisher.drain();
     coverage.fill([...this.#subscriptions.values()], this.#applied, 0, this.#applied.length);
     const { count, streams } = coverage.owned(subscription, this.#applied, most);
-    this.#applied = NO_INSTRUMENTS;
+    this.#applied = NO_NUMBERS;
     if (count <= most) {
       if (this.#listed === NO_STREAMS) this.#listed = new Map();
       for (const stream of streams) if (!this.#joined.has(stream)) this.#listed.set(stream, coverage.variantOf(stream));
@@ -213,7 +214,7 @@ export class Membership {
       }
     }
     if (this.#next === this.#instruments.length) {
-      this.#instruments = NO_INSTRUMENTS;
+      this.#instruments = NO_NUMBERS;
       this.#next = 0;
     }
     return cost;
@@ -243,6 +244,7 @@ export class Membership {
     if (!wasWide) publisher.topics.leave(this.#client, stream, variant, stream);
     this.#joined.delete(stream);
     if (coverage.variantOf(stream) < 0) {
+      if (this.#left === NO_NUMBERS) this.#left = [];
       this.#left.push(stream * VARIANTS + variant);
       return;
     }
@@ -372,9 +374,9 @@ export class Membership {
     for (const { slot, variant, scope } of this.#wide.values()) {
       this.#services.publisher.topics.forget(this.#client, slot, variant, scope);
     }
-    this.#instruments = NO_INSTRUMENTS;
+    this.#instruments = NO_NUMBERS;
     this.#next = 0;
-    this.#widening = [];
+    this.#widening = NOT_WIDENING;
     this.#closing = true;
   }
 

@@ -255,7 +255,7 @@ export class Server {
   #check(): void {
     const now = this.services.clock.now();
     let total = 0;
-    for (const client of this.#clients) total += client.queued;
+    for (const client of this.#clients) total += client.check(now);
     const { limits, counters } = this.services;
     if (total > limits.allQueuesBytes) {
       for (const client of [...this.#clients].sort((a, b) => b.queued - a.queued)) {
@@ -265,7 +265,6 @@ export class Server {
         client.end(CLOSE_TOO_SLOW, "the clients' queues together were too long, this one's the longest");
       }
     }
-    for (const client of this.#clients) client.check(now);
     this.metrics.sample(now);
   }
 

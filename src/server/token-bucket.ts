@@ -1,19 +1,16 @@
 /** Allows so many events a second on average, and so many at once. Times are microseconds. */
 export class TokenBucket {
-  readonly #perMicro: number;
-  readonly #burst: number;
   #tokens: number;
   #at = 0;
 
-  constructor(perSecond: number, burst: number) {
-    this.#perMicro = perSecond / 1e6;
-    this.#burst = burst;
+  /** Full at first. */
+  constructor(burst: number) {
     this.#tokens = burst;
   }
 
-  /** Takes one; false when there is none. */
-  take(now: number): boolean {
-    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#at) * this.#perMicro);
+  /** Takes one; false when there is none. The limits are the caller's: thousands of buckets share them. */
+  take(now: number, perSecond: number, burst: number): boolean {
+    this.#tokens = Math.min(burst, this.#tokens + ((now - this.#at) * perSecond) / 1e6);
     this.#at = now;
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;
