@@ -14,6 +14,7 @@ import { timeframeIndex } from "../src/market/timeframe.ts";
 import type { Client } from "../src/server/client.ts";
 import { Server } from "../src/server/server.ts";
 import { SystemClock } from "../src/std/clock.ts";
+import { inlineMore } from "../src/std/compiler.ts";
 import { Random } from "../src/std/random.ts";
 import { Turn } from "../src/std/turn.ts";
 import { FrameLog } from "../src/wire/frame-log.ts";
@@ -157,6 +158,7 @@ class PipelineServer {
 
 /** The whole path as it is shipped, from the scanner to the sockets, fed with a venue's bytes as fast as clients read. */
 export async function bePipeline(): Promise<Role> {
+  inlineMore();
   const pipeline = new PipelineServer();
   const listening = await pipeline.server.listen("127.0.0.1", 0);
   if ("error" in listening) throw new Error(listening.error);

@@ -5,6 +5,7 @@
  */
 import { cpus } from "node:os";
 import { isMainThread } from "node:worker_threads";
+import { inlineMore } from "../src/std/compiler.ts";
 import { APART_FLAG, apart } from "./apart.ts";
 import { garbageOf } from "./garbage.ts";
 import { FOLLOW, follow, type Join, joinAll } from "./join.ts";
@@ -135,6 +136,8 @@ async function main(): Promise<void> {
   process.exit(0);
 }
 
+// As the gateway does.
+inlineMore();
 const [mode, name, ...args] = process.argv.slice(2);
 if (mode === FOLLOW) follow(name as string);
 else if (mode === VENUE) await beVenue(Number(name));

@@ -9,6 +9,7 @@ import { cpus } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { assert } from "../src/std/assert.ts";
+import { inlineMore } from "../src/std/compiler.ts";
 import { APART_FLAG, apart } from "./apart.ts";
 import { type NativePath, nativePath, nativeScale, whyNotNative } from "./native-path.ts";
 import { type Comparison, peers } from "./peers.ts";
@@ -174,6 +175,8 @@ async function main(): Promise<void> {
   if (process.argv.includes("--json")) console.log(JSON.stringify({ machine: head, rows }));
 }
 
+// As the gateway does.
+inlineMore();
 const [mode, name, ...args] = process.argv.slice(2);
 if (mode === APART_FLAG) {
   console.log(JSON.stringify(await APART[name as string]?.(...args)));

