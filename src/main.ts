@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 import { Demand } from "./engine/demand.ts";
 import { Engine } from "./engine/engine.ts";
+import { Opening } from "./engine/opening.ts";
 import type { Feed } from "./feeds/feed.ts";
 import { createFeed } from "./feeds/index.ts";
 import { RecordedTime } from "./feeds/recording-time.ts";
@@ -20,8 +21,6 @@ import { FrameLog } from "./wire/frame-log.ts";
 /** How often time alone moves the engine: bars close, books are asked for again, conflated frames go out. */
 const TICK_MS = 25;
 const SWEEP_MS = 250;
-/** Configured instruments opened together: some 2 ms. */
-const OPENED_PER_TURN = 4;
 
 /** A random number whose doubles are exact. */
 function newEpoch(): number {
@@ -40,10 +39,9 @@ export class Gateway {
   /** A recording brings its own time, so that it makes the same frames at any speed. */
   readonly #recorded = new RecordedTime();
   readonly #turn: Turn;
+  readonly #opening: Opening;
   readonly #demand: Demand;
   readonly #timers: Timers;
-  /** Configured instruments that are still to be opened. */
-  readonly #configured: Instrument[] = [];
   readonly #stopTimers: (() => void)[] = [];
 
   constructor(config: Config, log: Logger, version: string) {
@@ -67,14 +65,19 @@ export class Gateway {
       },
       freshness: { quietMicros: config.quietMicros, staleMicros: config.staleMicros },
     });
+    this.#opening = new Opening({
+      open: (instrument, channel) => this.engine.open(instrument, channel),
+      close: (instrument, channel) => this.engine.close(instrument, channel),
+      later: setImmediate,
+    });
     this.#demand = new Demand({
       graceMs: config.graceMs,
       after: (ms, action) => {
         const timer = setTimeout(action, ms);
         return () => clearTimeout(timer);
       },
-      open: (instrument, channel) => this.engine.open(instrument, channel),
-      close: (instrument, channel) => this.engine.close(instrument, channel),
+      open: (instrument, channel) => this.#opening.open(instrument, channel),
+      close: (instrument, channel) => this.#opening.close(instrument, channel),
       quotesFromBook: (instrument) => this.engine.venue(instrument.venue)?.rules.ownQuotes === false,
     });
     for (const name of config.feeds) this.#addFeed(name, random);
@@ -135,15 +138,9 @@ export class Gateway {
     if (instrument.symbol === "" || !(symbols.includes("*") || symbols.includes(instrument.symbol.toUpperCase())))
       return;
     // The feed knows the instrument's id only once the list has been taken.
-    if (this.#configured.length === 0) setImmediate(() => this.#openSome());
-    this.#configured.push(instrument);
-  }
-
-  #openSome(): void {
-    for (const instrument of this.#configured.splice(0, OPENED_PER_TURN)) {
+    setImmediate(() => {
       for (const channel of instrument.channels) this.#demand.add(instrument, channel);
-    }
-    if (this.#configured.length > 0) setImmediate(() => this.#openSome());
+    });
   }
 
   /** Listens and connects; resolves to the port, or to what is wrong. */
@@ -173,7 +170,7 @@ export class Gateway {
 
   /** The other way round: no more input, then what is on its way goes out, then the connections close. */
   async stop(): Promise<void> {
-    this.#configured.length = 0;
+    this.#opening.stop();
     for (const stop of this.#stopTimers) stop();
     await Promise.all(this.feeds.map((feed) => feed.stop()));
     this.#turn.end();

@@ -122,6 +122,8 @@ describe("the recorded Coinbase run", { skip: NO_CAPTURES }, () => {
   let recording: Recording;
   let venue: VenueDouble;
   let running: Running;
+  /** The last position before the run: what came earlier, the one client has as a frame and the other in its snapshot. */
+  let playedFrom = 0;
   const clients: Record<"binary" | "json" | "raw" | "tier", Client> = {} as never;
   const followers: Record<"binary" | "json" | "raw", Follower> = {} as never;
   const windows = new Map<string, HeldBook>();
@@ -163,6 +165,7 @@ describe("the recorded Coinbase run", { skip: NO_CAPTURES }, () => {
       const asked = new Set(venue.stats.subscriptions);
       return wanted.every((stream) => asked.has(stream));
     }, "the venue to be asked for all streams");
+    playedFrom = running.gateway.engine.frames.log.position;
     venue.play();
     await venue.finished;
     const all = COMPARABLE_TICKERS + PRODUCTS;
@@ -274,8 +277,10 @@ describe("the recorded Coinbase run", { skip: NO_CAPTURES }, () => {
   });
 
   test("both encodings of a frame say the same", () => {
-    const ring = (client: Client) => client.frames.filter(({ flags }) => !flags.includes("derived"));
+    const ring = (client: Client) =>
+      client.frames.filter(({ flags, position }) => !flags.includes("derived") && position > playedFrom);
     const [binary, json] = [ring(clients.binary), ring(clients.json)];
+    assert.ok(binary.length > 10_000);
     assert.equal(binary.length, json.length);
     binary.forEach((frame, index) => {
       assert.deepEqual(frame, json[index]);
