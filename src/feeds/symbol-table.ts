@@ -1,4 +1,3 @@
-import { grown } from "../std/grow.ts";
 import { bytesBelow, QUOTES, REFUSED, type ShortLiteral, scanShort, wordAt, zeroBytes } from "./scan.ts";
 
 /** Names of up to 20 bytes are found by the scanner; the longest that venues have today has 16. */
@@ -20,10 +19,9 @@ export class SymbolTable {
 
   readonly #ids = new Map<string, number>();
   readonly #names: (string | undefined)[] = [];
-  #entries = new Int32Array(64 * ENTRY_WORDS);
+  /** Entries by hash, of length 0 where free; at most half full. */
+  #entries = new Int32Array(128 * ENTRY_WORDS);
   #count = 0;
-  /** Entry + 1 by hash, 0 where free; at most half full. */
-  #slots = new Int32Array(128);
 
   get size(): number {
     return this.#ids.size;
@@ -38,11 +36,11 @@ export class SymbolTable {
     if (Buffer.byteLength(name) >= bytes.length || JSON.stringify(name) !== `"${name}"` || name === "") return;
     const length = bytes.write(name);
     this.#reserve();
-    const entry = this.#count * ENTRY_WORDS;
-    for (let word = 0; word < KEY_WORDS; word += 1) this.#entries[entry + word] = bytes.readInt32LE(word * 4);
-    this.#entries[entry + LENGTH] = length;
-    this.#entries[entry + INSTRUMENT] = instrument;
-    this.#place(this.#count);
+    const entry = new Int32Array(ENTRY_WORDS);
+    for (let word = 0; word < KEY_WORDS; word += 1) entry[word] = bytes.readInt32LE(word * 4);
+    entry[LENGTH] = length;
+    entry[INSTRUMENT] = instrument;
+    this.#place(entry, 0);
     this.#count += 1;
   }
 
@@ -83,13 +81,12 @@ export class SymbolTable {
     hash ^= hash >>> 15;
 
     const length = 4 * full + rest;
-    const slots = this.#slots;
     const entries = this.#entries;
-    const mask = slots.length - 1;
-    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
-      const entry = ((slots[slot] as number) - 1) * ENTRY_WORDS;
-      if (entry < 0) return REFUSED;
-      if (entries[entry + LENGTH] !== length || entries[entry + full] !== tail) continue;
+    const mask = entries.length - 1;
+    for (let entry = (hash * ENTRY_WORDS) & mask; ; entry = (entry + ENTRY_WORDS) & mask) {
+      const found = entries[entry + LENGTH] as number;
+      if (found === 0) return REFUSED;
+      if (found !== length || entries[entry + full] !== tail) continue;
       let same = 0;
       while (same < full && entries[entry + same] === wordAt(at + 4 * same)) same += 1;
       if (same < full) continue;
@@ -99,25 +96,25 @@ export class SymbolTable {
   }
 
   /** The same hash as in `scan`: the words that are full, then the tail, which may be of no bytes. */
-  #place(entry: number): void {
+  #place(from: Int32Array, at: number): void {
     let hash = 0;
     for (let word = 0; ; word += 1) {
-      const value = this.#entries[entry * ENTRY_WORDS + word] as number;
+      const value = from[at + word] as number;
       hash = Math.imul(hash ^ value, MIX);
       hash ^= hash >>> 15;
       if (value >>> 24 === 0) break;
     }
-    const mask = this.#slots.length - 1;
-    let slot = hash & mask;
-    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
-    this.#slots[slot] = entry + 1;
+    const entries = this.#entries;
+    const mask = entries.length - 1;
+    let entry = (hash * ENTRY_WORDS) & mask;
+    while (entries[entry + LENGTH] !== 0) entry = (entry + ENTRY_WORDS) & mask;
+    entries.set(from.subarray(at, at + ENTRY_WORDS), entry);
   }
 
   #reserve(): void {
-    const count = this.#count + 1;
-    this.#entries = grown(this.#entries, count * ENTRY_WORDS);
-    if (2 * count <= this.#slots.length) return;
-    this.#slots = new Int32Array(2 * this.#slots.length);
-    for (let known = 0; known < this.#count; known += 1) this.#place(known);
+    const old = this.#entries;
+    if (2 * (this.#count + 1) * ENTRY_WORDS <= old.length) return;
+    this.#entries = new Int32Array(2 * old.length);
+    for (let at = 0; at < old.length; at += ENTRY_WORDS) if (old[at + LENGTH] !== 0) this.#place(old, at);
   }
 }
