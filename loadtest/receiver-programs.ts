@@ -34,12 +34,12 @@ function findRoot(): string {
 const root = findRoot();
 const nativeFolder = join(root, "native-bench", "native");
 
-let missing: Promise<string | undefined> | undefined;
+const lookedUp: { compiler?: Promise<string | undefined>; program?: Promise<Program> } = {};
 
 /** Why native programs cannot be built here, or undefined. */
 export function nativeMissing(): Promise<string | undefined> {
-  missing ??= lookForCompiler();
-  return missing;
+  lookedUp.compiler ??= lookForCompiler();
+  return lookedUp.compiler;
 }
 
 async function lookForCompiler(): Promise<string | undefined> {
@@ -76,12 +76,10 @@ async function make(name: NativeName): Promise<Program> {
   return { kind: "native", command: join(root, "build", "native", name), args: [] };
 }
 
-let bundled: Promise<Program> | undefined;
-
 /** Bundles the Node form of the receiver, once a process. */
 export function nodeProgram(): Promise<Program> {
-  bundled ??= bundle();
-  return bundled;
+  lookedUp.program ??= bundle();
+  return lookedUp.program;
 }
 
 async function bundle(): Promise<Program> {

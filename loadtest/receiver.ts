@@ -36,15 +36,15 @@ const STOP_TIMEOUT_MS = 5_000;
 /** Of what a receiver says on stderr, the end is kept for the error. */
 const KEPT_STDERR = 2_000;
 
-let isFallbackTold = false;
+const fallback = { isTold: false };
 
 /** The native receiver where it can be built, else the Node form, saying so once. */
 async function chooseProgram(): Promise<Program> {
   if (process.env.TICKWIRE_RECEIVER === "node") return nodeProgram();
   const missing = await nativeMissing();
   if (missing === undefined) return nativeProgram("receiver");
-  if (!isFallbackTold) process.stderr.write(`receiver: the slower Node form is used: ${missing}\n`);
-  isFallbackTold = true;
+  if (!fallback.isTold) process.stderr.write(`receiver: the slower Node form is used: ${missing}\n`);
+  fallback.isTold = true;
   return nodeProgram();
 }
 
