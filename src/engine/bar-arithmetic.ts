@@ -29,12 +29,16 @@ import { TIMEFRAME_MICROS } from "../market/timeframe.ts";
 
 /**
  * When the timeframe's interval that `times[at]` lies in began. The remainder of doubles this large takes longer than a
- * whole trade; the quotient of a time below 2^53 and a width is never rounded across a whole number, so it is exact.
+ * whole trade; the quotient of a time below 2^53 and a width is never rounded across a whole number, so it is exact. It is
+ * left in `opened`: a double that a call returns is boxed where V8 does not inline the call.
  */
-export function openTime(times: Float64Array, at: number, timeframe: number): number {
+export function findOpenTime(times: Float64Array, at: number, timeframe: number): void {
   const width = TIMEFRAME_MICROS[timeframe];
-  return Math.floor(times[at] / width) * width;
+  opened[0] = Math.floor(times[at] / width) * width;
 }
+
+/** What `findOpenTime` found, in [0]; good until the next call. */
+export const opened = new Float64Array(1);
 
 /** Makes `bars[at]` a bar without trades, of the timeframe's interval that `times[timeAt]` lies in. */
 export function openBar(
@@ -45,8 +49,9 @@ export function openBar(
   timeframe: number,
   flags: number,
 ): void {
-  bars[at + BAR_OPEN_TIME] = openTime(times, timeAt, timeframe);
-  bars[at + BAR_CLOSE_TIME] = bars[at + BAR_OPEN_TIME] + TIMEFRAME_MICROS[timeframe];
+  findOpenTime(times, timeAt, timeframe);
+  bars[at + BAR_OPEN_TIME] = opened[0];
+  bars[at + BAR_CLOSE_TIME] = opened[0] + TIMEFRAME_MICROS[timeframe];
   bars[at + BAR_HIGH] = Number.NEGATIVE_INFINITY;
   bars[at + BAR_LOW] = Number.POSITIVE_INFINITY;
   bars[at + BAR_VOLUME] = 0;

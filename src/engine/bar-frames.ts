@@ -62,7 +62,7 @@ export class BarFrames implements BarOutput {
     const ring = this.#frames.log.slow;
     const place = ring.claim(F.LARGEST_FIXED_BYTES);
     const length = encodeBar(ring.memory, place, bars, at, timeframe, state);
-    this.#numbers[TS_EXCHANGE] = timeOf(bars, at);
+    putTime(bars, at, this.#numbers);
     this.#frames.commit(ring, place, length, stream, flagsOf(state), this.#numbers);
     const isIncomplete = state === BAR_CLOSED && (bars[at + BAR_FLAGS] & BAR_PARTIAL) !== 0;
     if (isIncomplete) this.#incomplete.push({ instrument, timeframe });
@@ -88,7 +88,7 @@ export class BarFrames implements BarOutput {
     const ring = this.#frames.log.slow;
     const place = ring.claim(F.indicatorsBytes(plan.entries));
     const length = encodeIndicators(ring.memory, place, bars, at, timeframe, state, plan, row, rowAt);
-    this.#numbers[TS_EXCHANGE] = timeOf(bars, at);
+    putTime(bars, at, this.#numbers);
     this.#frames.commit(ring, place, length, stream, flagsOf(state), this.#numbers);
   }
 
@@ -251,6 +251,12 @@ function encodeIndicators(
 function timeOf(bars: Float64Array, at: number): number {
   const time = bars[at + BAR_LAST_TIME];
   return time > 0 && time < Number.POSITIVE_INFINITY ? time : 0;
+}
+
+/** The same into a frame's numbers: a double that a call returns is boxed where the call is not inlined. */
+function putTime(bars: Float64Array, at: number, numbers: Float64Array): void {
+  const time = bars[at + BAR_LAST_TIME];
+  numbers[TS_EXCHANGE] = time > 0 && time < Number.POSITIVE_INFINITY ? time : 0;
 }
 
 function flagsOf(state: number): number {

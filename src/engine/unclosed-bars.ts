@@ -12,7 +12,7 @@ import { TIMEFRAME_COUNT, TIMEFRAME_MICROS } from "../market/timeframe.ts";
 import { assert } from "../std/assert.ts";
 import { Columns } from "../std/columns.ts";
 import { grown } from "../std/grow.ts";
-import { addTrade, copyBar, foldBar, openBar, openTime } from "./bar-arithmetic.ts";
+import { addTrade, copyBar, findOpenTime, foldBar, openBar, opened } from "./bar-arithmetic.ts";
 import { DueBars } from "./bar-due.ts";
 
 /** One bit for each timeframe. */
@@ -76,14 +76,14 @@ export class UnclosedBars {
 
   /** Whether the bar of the interval that `times[at]` lies in has closed. */
   hasClosed(instrument: number, timeframe: number, times: Float64Array, at: number): boolean {
-    const closes = openTime(times, at, timeframe) + TIMEFRAME_MICROS[timeframe];
-    return closes + this.lateness <= this.clock[this.venueOf[instrument]];
+    findOpenTime(times, at, timeframe);
+    return opened[0] + TIMEFRAME_MICROS[timeframe] + this.lateness <= this.clock[this.venueOf[instrument]];
   }
 
   /** BAR_PARTIAL for a bar of the interval that `times[at]` lies in when not all of its trades were seen. */
   partialFlag(instrument: number, timeframe: number, times: Float64Array, at: number): number {
-    const opened = openTime(times, at, timeframe);
-    return opened < this.wholeFrom[instrument * TIMEFRAME_COUNT + timeframe] ? BAR_PARTIAL : 0;
+    findOpenTime(times, at, timeframe);
+    return opened[0] < this.wholeFrom[instrument * TIMEFRAME_COUNT + timeframe] ? BAR_PARTIAL : 0;
   }
 
   /**
@@ -100,18 +100,19 @@ export class UnclosedBars {
   /** The array that holds the series' bar of the interval that `times[at]` lies in; it is begun when it is not there. */
   #holder(instrument: number, timeframe: number, times: Float64Array, at: number): Float64Array {
     const bar = this.at(instrument, timeframe);
-    const opened = openTime(times, at, timeframe);
+    findOpenTime(times, at, timeframe);
+    const open = opened[0];
     const current = this.building[bar + BAR_OPEN_TIME];
     let bars = this.building;
-    if (opened > current && current !== 0) {
+    if (open > current && current !== 0) {
       // Two widths after the previous bar opened, the allowance is over and the clock has closed it.
       assert(this.previous[bar + BAR_OPEN_TIME] === 0, "a series has at most two unclosed bars");
       copyBar(this.building, bar, this.previous, bar);
-    } else if (opened < current) {
+    } else if (open < current) {
       bars = this.previous;
-      assert(bars[bar] === 0 || bars[bar] === opened, "a series has at most two unclosed bars");
+      assert(bars[bar] === 0 || bars[bar] === open, "a series has at most two unclosed bars");
     }
-    if (bars[bar + BAR_OPEN_TIME] !== opened) {
+    if (bars[bar + BAR_OPEN_TIME] !== open) {
       openBar(bars, bar, times, at, timeframe, this.partialFlag(instrument, timeframe, times, at));
       this.due[this.venueOf[instrument]].add(instrument, timeframe, bars, bar + BAR_CLOSE_TIME);
     }
@@ -180,10 +181,11 @@ export class UnclosedBars {
 
   #merge(instrument: number, timeframe: number, bars: Float64Array, bar: number, flags: number): void {
     const { seen } = this;
-    const opened = openTime(bars, bar + BAR_OPEN_TIME, timeframe);
-    if (opened > seen[BAR_SIZE + BAR_OPEN_TIME]) copyBar(seen, BAR_SIZE, seen, 0);
-    const at = opened < seen[BAR_SIZE + BAR_OPEN_TIME] ? 0 : BAR_SIZE;
-    if (seen[at + BAR_OPEN_TIME] !== opened) {
+    findOpenTime(bars, bar + BAR_OPEN_TIME, timeframe);
+    const open = opened[0];
+    if (open > seen[BAR_SIZE + BAR_OPEN_TIME]) copyBar(seen, BAR_SIZE, seen, 0);
+    const at = open < seen[BAR_SIZE + BAR_OPEN_TIME] ? 0 : BAR_SIZE;
+    if (seen[at + BAR_OPEN_TIME] !== open) {
       const partial = this.partialFlag(instrument, timeframe, bars, bar + BAR_OPEN_TIME);
       openBar(seen, at, bars, bar + BAR_OPEN_TIME, timeframe, partial);
     }

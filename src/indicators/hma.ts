@@ -89,7 +89,9 @@ class Hma implements Indicator {
     const halfWeighted = state[at + HALF_WEIGHTED] + (half * close - halfSum);
     const difference = halfWeighted * this.#halfShare - weighted * this.#share;
     const rootWeighted = state[at + ROOT_WEIGHTED] + (root * difference - rootSum);
-    this.#setLanes(state, at, close, rootWeighted, state, at);
+    state[at + CHANGE] = state[at + VALUE];
+    state[at + VALUE] = rootWeighted * this.#rootShare;
+    putChange(state, at, bars, bar, state[at + COUNT] === 0);
     // Padded with itself, the first close is its own average, to the last bit.
     if (isFirst) state[at + VALUE] = close;
     const closes = at + RINGS;
@@ -133,30 +135,15 @@ class Hma implements Indicator {
       const halfWeighted = state[at + HALF_WEIGHTED] + (this.#half * close - state[at + HALF_SUM]);
       const difference = halfWeighted * this.#halfShare - weighted * this.#share;
       const rootWeighted = state[at + ROOT_WEIGHTED] + (this.#root * difference - state[at + ROOT_SUM]);
-      this.#setLanes(state, at, close, rootWeighted, out, outAt);
+      out[outAt + CHANGE] = state[at + VALUE];
+      out[outAt + VALUE] = rootWeighted * this.#rootShare;
+      putChange(out, outAt, bars, bar, state[at + COUNT] === 0);
     }
     out[outAt + LANES.length] = state[at + COUNT] + 1 >= this.#readyAfter ? 1 : 0;
   }
 
   ready(state: Float64Array, at: number): boolean {
     return state[at + COUNT] >= this.#readyAfter;
-  }
-
-  /** The value of a new weighted sum of differences, and how it changes the last one. */
-  #setLanes(
-    state: Float64Array,
-    at: number,
-    close: number,
-    rootWeighted: number,
-    out: Float64Array,
-    outAt: number,
-  ): void {
-    const value = rootWeighted * this.#rootShare;
-    const before = state[at + VALUE];
-    const change = value - before;
-    const flat = Math.abs(change) <= FLAT * Math.max(Math.abs(close), Math.abs(value), Math.abs(before));
-    out[outAt + CHANGE] = state[at + COUNT] === 0 ? Number.NaN : flat ? 0 : change;
-    out[outAt + VALUE] = value;
   }
 
   /** The sums of the closes, exactly, while the oldest lies first in the ring. */
@@ -193,6 +180,16 @@ class Hma implements Indicator {
     state[at + ROOT_SUM] = sum;
     state[at + ROOT_WEIGHTED] = weighted;
   }
+}
+
+/** Makes of the value before, which lies in CHANGE, the change to the new one in VALUE. */
+function putChange(out: Float64Array, at: number, bars: Float64Array, bar: number, isFirst: boolean): void {
+  const close = bars[bar + BAR_CLOSE];
+  const value = out[at + VALUE];
+  const before = out[at + CHANGE];
+  const change = value - before;
+  const flat = Math.abs(change) <= FLAT * Math.max(Math.abs(close), Math.abs(value), Math.abs(before));
+  out[at + CHANGE] = isFirst ? Number.NaN : flat ? 0 : change;
 }
 
 export const hma: IndicatorKind = {
