@@ -117,7 +117,8 @@ export class Rig {
       const reports = await Promise.all(this.receivers.map((receiver) => receiver.report()));
       const frames = reports.reduce((sum, report) => sum + report.frames, 0);
       const complete = reports.every(({ leastFrames }, index) => leastFrames >= (wanted[index] as number));
-      if (complete && counted) return reports;
+      // States are frames too, so as many as there were events may come before the last event does.
+      if (complete && counted && frames === last) return reports;
       if (frames !== last) stillSince = performance.now();
       last = frames;
       if (performance.now() - stillSince > (complete ? STILL_MS / 5 : STILL_MS)) return reports;
