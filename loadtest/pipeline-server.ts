@@ -1,6 +1,5 @@
-import { pino } from "pino";
+import { serverOf } from "../native-bench/fed-server.ts";
 import { advance, recordedTrades, syntheticTrades, type TradeMessage } from "../native-bench/workload.ts";
-import { Demand } from "../src/engine/demand.ts";
 import { Engine } from "../src/engine/engine.ts";
 import { BinanceParser } from "../src/feeds/binance-parse.ts";
 import { FeedCounters } from "../src/feeds/feed.ts";
@@ -12,10 +11,9 @@ import { Catalog, emptyListing } from "../src/market/instrument.ts";
 import type { FeedControl } from "../src/market/sink.ts";
 import { timeframeIndex } from "../src/market/timeframe.ts";
 import type { Client } from "../src/server/client.ts";
-import { Server } from "../src/server/server.ts";
+import type { Server } from "../src/server/server.ts";
 import { SystemClock } from "../src/std/clock.ts";
 import { inlineMore } from "../src/std/compiler.ts";
-import { Random } from "../src/std/random.ts";
 import { Turn } from "../src/std/turn.ts";
 import { FrameLog } from "../src/wire/frame-log.ts";
 import type { ServerInfo } from "./baselines/listening.ts";
@@ -59,7 +57,7 @@ class PipelineServer {
       bars: { timeframes: ["1s", "1m", "5m", "15m", "1h"].map(timeframeIndex) },
       freshness: { quietMicros: HOUR_MICROS, staleMicros: HOUR_MICROS },
     });
-    this.server = this.#serve(indicators);
+    this.server = serverOf(this.#engine, indicators, this.#turn, 4 * MIB);
     const venue = this.#engine.addVenue("binance", BINANCE_RULES, NO_CONTROL).instrument.id;
     const listing = { ...emptyListing(), symbol: this.symbol, venueSymbol, sizeUnit: "base" as const };
     const [id] = this.#engine.instruments(venue, [{ ...listing, status: "trading", channels: ["trades"] }]);
@@ -76,48 +74,6 @@ class PipelineServer {
       onMalformed: () => {},
     });
     this.#watchMembers();
-  }
-
-  #serve(indicators: IndicatorSet): Server {
-    const random = new Random(1);
-    const engine = this.#engine;
-    const demand = new Demand({
-      graceMs: 86_400_000,
-      after: (ms, action) => {
-        const timer = setTimeout(action, ms);
-        return () => clearTimeout(timer);
-      },
-      open: (instrument, channel) => engine.open(instrument, channel),
-      close: (instrument, channel) => engine.close(instrument, channel),
-      quotesFromBook: () => false,
-    });
-    return new Server({
-      engine,
-      demand,
-      indicators,
-      turn: this.#turn,
-      wall: new SystemClock(),
-      log: pino({ level: "warn" }, pino.destination(2)),
-      limits: {
-        messageBytes: 64 * 1024,
-        subscriptions: 256,
-        namedStreams: 4096,
-        controlMessagesPerSecond: 50,
-        controlMessageBurst: 200,
-        connections: 10_000,
-        connectionsPerAddress: 10_000,
-        queueBytes: 4 * MIB,
-        allQueuesBytes: 512 * MIB,
-      },
-      mode: "live",
-      version: "0.0.0",
-      random: () => random.next(),
-      origins: [],
-      anyHost: false,
-      requiredVenues: [],
-      metricsSymbols: [],
-      feeds: () => [],
-    });
   }
 
   /** Who is in a topic is who must keep up; the server tells nobody else who that is. */

@@ -1,3 +1,4 @@
+import { zipf } from "../native-bench/workload.ts";
 import { Random } from "../src/std/random.ts";
 
 export const SPREADS = ["one", "zipf", "uniform"] as const;
@@ -30,24 +31,4 @@ export class Choices {
     this.#at = (this.#at + 1) & (CHOICES - 1);
     return instrument;
   }
-}
-
-function zipf(count: number, random: Random): () => number {
-  const cumulative = new Float64Array(count);
-  let total = 0;
-  for (let index = 0; index < count; index += 1) {
-    total += 1 / (index + 1);
-    cumulative[index] = total;
-  }
-  return () => {
-    const at = random.next() * total;
-    let low = 0;
-    let high = count - 1;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((cumulative[middle] as number) < at) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
 }

@@ -1,17 +1,16 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { pino } from "pino";
 import WebSocket from "ws";
-import { Demand } from "../src/engine/demand.ts";
 import { Engine } from "../src/engine/engine.ts";
 import { BINANCE_RULES } from "../src/feeds/venue-rules.ts";
 import { IndicatorSet } from "../src/indicators/registry.ts";
 import { Catalog, emptyListing, type Instrument } from "../src/market/instrument.ts";
 import * as S from "../src/market/sink.ts";
-import { Server } from "../src/server/server.ts";
+import type { Server } from "../src/server/server.ts";
 import { SystemClock } from "../src/std/clock.ts";
 import { Turn } from "../src/std/turn.ts";
 import { FrameLog } from "../src/wire/frame-log.ts";
+import { serverOf } from "./fed-server.ts";
 import { settle } from "./garbage.ts";
 
 const CHANNELS = ["trades", "quotes", "orderbook"] as const;
@@ -98,17 +97,7 @@ export async function joinAll(instruments: number): Promise<Join[]> {
   const catalog = new Catalog();
   const indicators = new IndicatorSet();
   const engine = new Engine({ catalog, log: new FrameLog(256 * MIB, 1), clock: turn, indicators });
-  const demand = new Demand({
-    graceMs: 60_000,
-    after: (ms, action) => {
-      const timer = setTimeout(action, ms);
-      return () => clearTimeout(timer);
-    },
-    open: (instrument, channel) => engine.open(instrument, channel),
-    close: (instrument, channel) => engine.close(instrument, channel),
-    quotesFromBook: () => false,
-  });
-  const server = serverOf(engine, demand, indicators, turn);
+  const server = serverOf(engine, indicators, turn, 16 * MIB);
   const control = { subscribe() {}, unsubscribe() {}, resyncBook() {}, fetchHistory() {} };
   const venue = engine.addVenue("binance", BINANCE_RULES, control).instrument.id;
   const listings = Array.from({ length: instruments }, (_, index) => ({
@@ -127,7 +116,7 @@ export async function joinAll(instruments: number): Promise<Join[]> {
   const subscribe = (id: number) => JSON.stringify({ type: "subscribe", id, channels: CHANNELS, symbols: ["*"] });
   // As with --symbols '*': a wildcard covers what is there, and asks no venue for more.
   for (const instrument of ids.map((id) => catalog.get(id) as Instrument)) {
-    for (const channel of CHANNELS) demand.add(instrument, channel);
+    for (const channel of CHANNELS) server.services.demand.add(instrument, channel);
   }
   for (const id of ids) trade(engine, venue, id, turn.now());
   turn.end();
@@ -167,35 +156,4 @@ function trade(engine: Engine, venue: number, instrument: number, time: number):
   numbers[S.TRADE_NUMBER] = 1;
   slot.tradeIdLength = 1;
   engine.trade(instrument, S.SIDE_BUY, 0);
-}
-
-/** The limits are those of the command line's defaults, but for the queue, which is to hold a whole join. */
-function serverOf(engine: Engine, demand: Demand, indicators: IndicatorSet, turn: Turn): Server {
-  return new Server({
-    engine,
-    demand,
-    indicators,
-    turn,
-    wall: new SystemClock(),
-    log: pino({ level: "warn" }),
-    limits: {
-      messageBytes: 64 * 1024,
-      subscriptions: 256,
-      namedStreams: 4096,
-      controlMessagesPerSecond: 50,
-      controlMessageBurst: 200,
-      connections: 1000,
-      connectionsPerAddress: 1000,
-      queueBytes: 16 * MIB,
-      allQueuesBytes: 1024 * MIB,
-    },
-    mode: "simulated",
-    version: "0",
-    random: () => 0.5,
-    origins: [],
-    anyHost: false,
-    requiredVenues: [],
-    metricsSymbols: [],
-    feeds: () => [],
-  });
 }

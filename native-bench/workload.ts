@@ -99,7 +99,8 @@ export function syntheticTrades(
   };
 }
 
-function zipf(count: number, random: Random): () => number {
+/** Picks the n-th of so many, from 0, with a share of 1/(n + 1). */
+export function zipf(count: number, random: Random): () => number {
   const cumulative = new Float64Array(count);
   let total = 0;
   for (let index = 0; index < count; index += 1) {

@@ -150,7 +150,8 @@ export class BarFrames implements BarOutput {
   ): void {
     const length = encodeBar(this.#frames.scratch, 0, this.#bar, 0, timeframe, state);
     const stream = streamOf(instrument, SLOT_BARS + timeframe);
-    this.#frames.derived(length, stream, flags, from, timeOf(this.#bar, 0), out);
+    putTime(this.#bar, 0, this.#numbers);
+    this.#frames.derived(length, stream, flags, from, this.#numbers[TS_EXCHANGE], out);
   }
 
   #derivedIndicators(
@@ -165,7 +166,8 @@ export class BarFrames implements BarOutput {
     const { scratch } = this.#frames;
     const length = encodeIndicators(scratch, 0, this.#bar, 0, timeframe, state, plan, this.#row, 0);
     const stream = streamOf(instrument, SLOT_INDICATORS + timeframe);
-    this.#frames.derived(length, stream, flags, from, timeOf(this.#bar, 0), out);
+    putTime(this.#bar, 0, this.#numbers);
+    this.#frames.derived(length, stream, flags, from, this.#numbers[TS_EXCHANGE], out);
   }
 
   /** Copies of the newest closed bar and of the building one. */
@@ -247,13 +249,10 @@ function encodeIndicators(
   return F.writeIndicatorValues(memory, at, entries, entryIndicator, entryLane, entryValue, entryReady, row, rowAt);
 }
 
-/** The venue's time of a bar: that of its last trade; a venue's own bar has none. */
-function timeOf(bars: Float64Array, at: number): number {
-  const time = bars[at + BAR_LAST_TIME];
-  return time > 0 && time < Number.POSITIVE_INFINITY ? time : 0;
-}
-
-/** The same into a frame's numbers: a double that a call returns is boxed where the call is not inlined. */
+/**
+ * Puts the venue's time of a bar into a frame's numbers: that of its last trade; a venue's own bar has none. It is not
+ * returned, because a double that is gets boxed where V8 does not inline the call.
+ */
 function putTime(bars: Float64Array, at: number, numbers: Float64Array): void {
   const time = bars[at + BAR_LAST_TIME];
   numbers[TS_EXCHANGE] = time > 0 && time < Number.POSITIVE_INFINITY ? time : 0;

@@ -108,7 +108,6 @@ export class FrameWriter {
     const ring = this.log.slow;
     const at = ring.claim(LARGEST_FIXED_BYTES);
     const length = writeStreamFrame(ring.memory, at, stream);
-    this.#untimed[TS_EXCHANGE] = 0;
     this.commit(ring, at, length, DIRECTORY_STREAM, 0, this.#untimed, instrumentOf(stream));
   }
 
