@@ -58,9 +58,16 @@ class Client {
     this.socket.send(typeof value === "string" ? value : JSON.stringify(value));
   }
 
+  /** `met` is looked at when something comes on this connection: what another one gets must be waited for on that one. */
   async until(met: () => boolean): Promise<void> {
     while (!met()) {
-      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+      await new Promise<void>((resolve, reject) => {
+        const late = setTimeout(() => reject(new Error(`nothing came for 60 s: ${met}`)), 60_000);
+        this.#waiting.add(() => {
+          clearTimeout(late);
+          resolve();
+        });
+      });
     }
   }
 
@@ -244,7 +251,7 @@ describe("binance protocol", () => {
       const micro = await Client.open(`${venue.wsUrl}/ws/btcusdt@trade?timeUnit=MICROSECOND`);
       venue.play();
       await venue.finished;
-      await micro.until(() => [bare, wrapped, toggled, micro].every(({ texts }) => texts.length >= 30));
+      for (const client of [bare, wrapped, toggled, micro]) await client.until(() => client.texts.length >= 30);
       assert.equal(wrapped.texts.length, 30);
       assert.deepEqual(toggled.texts.slice(1), wrapped.texts);
       assert.deepEqual(
