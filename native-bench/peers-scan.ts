@@ -26,6 +26,7 @@ class CountingSink implements Sink {
   }
 
   begin(): void {}
+  prefetch(): void {}
   quote(): void {}
   bookDelta(): void {}
   bookSnapshot(): void {}

@@ -76,6 +76,7 @@ class Recorder implements Sink {
     assert.ok(!this.#begun, "a message was opened and not sent");
     this.#begun = true;
   };
+  prefetch = (): void => {};
   trade = (instrument: number, side: number): void => this.#keep("trade", instrument, side);
   quote = (instrument: number): void => this.#keep("quote", instrument);
   bookDelta = (instrument: number): void => this.#keep("bookDelta", instrument);

@@ -61,6 +61,9 @@ class Honest implements Sink {
   begin(venue: number): void {
     this.target.begin(venue);
   }
+  prefetch(instrument: number): void {
+    this.target.prefetch(instrument);
+  }
   trade(instrument: number, side: number, flags: number): void {
     this.target.trade(instrument, side, flags);
   }
@@ -394,6 +397,7 @@ class NaiveBook extends Honest {
   }
 
   override begin(): void {}
+  override prefetch(): void {}
   override trade(): void {}
   override connection(): void {}
 

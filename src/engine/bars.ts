@@ -28,7 +28,7 @@ export const DEFAULT_LATENESS_MICROS = 250_000;
 const MAX_LATENESS_MICROS = 1_000_000;
 
 /** Set in an instrument's timeframes from a loss at the venue until its next trade. */
-const AFTER_GAP = 1 << 16;
+const AFTER_GAP = 1 << 15;
 
 export interface BarsOptions {
   /** Always computed, by index. */
@@ -61,6 +61,8 @@ export class Bars {
   readonly archive: BarArchive;
   readonly corrections: BarCorrections;
   readonly #always: number;
+  /** The narrowest timeframe that is always computed. */
+  readonly #narrowest: number;
   readonly #unclosed: UnclosedBars;
   readonly #out: BarOutput;
   readonly #row = new Float64Array(MAX_INDICATOR_ROW);
@@ -73,6 +75,7 @@ export class Bars {
     assert(latenessMicros >= 0 && latenessMicros <= MAX_LATENESS_MICROS, "the allowance is at most the narrowest bar");
     for (const timeframe of timeframes) assert(timeframe >= 0 && timeframe < TIMEFRAME_COUNT, "a timeframe is known");
     this.#always = timeframes.reduce((bits, timeframe) => bits | (1 << timeframe), 0);
+    this.#narrowest = 31 - Math.clz32(this.#always & -this.#always || 1);
     this.archive = new BarArchive(historyBars, options.indicators);
     this.#unclosed = new UnclosedBars(latenessMicros);
     this.#out = options.out;
@@ -106,6 +109,11 @@ export class Bars {
   gap(instrument: number): void {
     this.#unclosed.flag(instrument, BAR_ACROSS_GAP);
     this.#unclosed.active[instrument] |= AFTER_GAP;
+  }
+
+  /** Brings the bar that the instrument's next trade is counted in into the cache. */
+  prefetch(instrument: number): void {
+    this.#unclosed.prefetch(instrument, this.#narrowest);
   }
 
   /** Takes a trade: PRICE and SIZE (base units) in `numbers`, its credible venue time in `times[at]`. */

@@ -92,7 +92,7 @@ export class Engine implements Sink {
   readonly #venues: (Venue | undefined)[] = [];
   /** The venue's id and the open channels, by instrument. */
   #venueOf = new Int32Array(64);
-  #open = new Int32Array(64);
+  #open = new Uint8Array(64);
   readonly #times = new Float64Array(2);
   /** The venue of the last message. */
   #lastVenue = 0;
@@ -181,6 +181,10 @@ export class Engine implements Sink {
     }
     if (this.#times[EVENT] !== 0) this.bars.bars.closeDue(id, this.#times, EVENT);
     return true;
+  }
+
+  prefetch(instrument: number): void {
+    this.bars.bars.prefetch(instrument);
   }
 
   trade(instrument: number, side: number, flags: number): void {

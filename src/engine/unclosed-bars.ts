@@ -7,6 +7,8 @@ import {
   BAR_OPEN_TIME,
   BAR_PARTIAL,
   BAR_SIZE,
+  BAR_UNUSED,
+  BAR_VWAP,
 } from "../indicators/bar.ts";
 import { TIMEFRAME_COUNT, TIMEFRAME_MICROS } from "../market/timeframe.ts";
 import { assert } from "../std/assert.ts";
@@ -14,6 +16,12 @@ import { Columns } from "../std/columns.ts";
 import { grown } from "../std/grow.ts";
 import { addTrade, copyBar, findOpenTime, foldBar, openBar, opened } from "./bar-arithmetic.ts";
 import { DueBars } from "./bar-due.ts";
+
+/**
+ * Numbers before the first bar. Large arrays begin 16 bytes into a line of the cache; from the middle of a bar on, what a
+ * trade changes (fields 1 to 7, 9 to 13) then lies in two lines and not in three, with BAR_VWAP and BAR_UNUSED beside it.
+ */
+const LEAD = 5;
 
 /** One bit for each timeframe. */
 export const ALL_TIMEFRAMES = (1 << TIMEFRAME_COUNT) - 1;
@@ -31,7 +39,7 @@ export const ALL_TIMEFRAMES = (1 << TIMEFRAME_COUNT) - 1;
 export class UnclosedBars {
   /** Per instrument: its venue, and one bit for each timeframe that is computed. */
   venueOf = new Int32Array(16);
-  active = new Int32Array(16);
+  active = new Uint16Array(16);
   /** Unclosed bars, a bar's fields at `at(instrument, timeframe)`. */
   building: Float64Array;
   previous: Float64Array;
@@ -59,15 +67,28 @@ export class UnclosedBars {
     this.venueOf = grown(this.venueOf, instrument + 1);
     this.active = grown(this.active, instrument + 1);
     this.wholeFrom = grown(this.wholeFrom, (instrument + 1) * TIMEFRAME_COUNT, Number.NaN);
-    this.#building.reserve((instrument + 1) * BAR_SIZE);
-    this.#previous.reserve((instrument + 1) * BAR_SIZE);
+    this.#building.reserve((instrument + 2) * BAR_SIZE);
+    this.#previous.reserve((instrument + 2) * BAR_SIZE);
     this.building = this.#building.values;
     this.previous = this.#previous.values;
   }
 
   /** Where a series' bar lies in `building` and in `previous`. */
   at(instrument: number, timeframe: number): number {
-    return this.#building.at(instrument * BAR_SIZE, timeframe);
+    return LEAD + this.#building.at(instrument * BAR_SIZE, timeframe);
+  }
+
+  /**
+   * Stores to a field that is filled in before anybody reads it, and to one that nobody reads, which lie in the two lines
+   * of the cache that a trade changes. A load would hold up whatever comes after it until the line is there; a store does
+   * not. A trade of one in 10,000 instruments then costs 1.35 times that of one in 10, instead of 1.5 (`npm run bench`).
+   */
+  prefetch(instrument: number, timeframe: number): void {
+    const bar = this.at(instrument, timeframe);
+    const { building } = this;
+    if (bar + BAR_SIZE > building.length) return;
+    building[bar + BAR_VWAP] = Number.NaN;
+    building[bar + BAR_UNUSED] = 0;
   }
 
   isActive(instrument: number, timeframe: number): boolean {

@@ -105,6 +105,8 @@ function scanTrade(from: number, end: number, target: ScanTarget, symbols: Symbo
   const numbers = slot.numbers;
   let at = scanIntegerField(from, EVENT_TIME, eventTime, 0);
   at = symbols.scanField(at, SYMBOL);
+  // What the trade will touch comes into the cache while the rest is scanned; a refused symbol's predecessor does no harm.
+  target.sink.prefetch(symbols.found);
   const idEnd = scanIntegerField(at, TRADE_ID, numbers, TRADE_NUMBER);
   if (idEnd < 0) return SCANNED_NOTHING;
   copyTradeId(at + TRADE_ID.length, idEnd, slot, target.tradeIdWords);

@@ -66,6 +66,10 @@ export class RepeatingSink implements Sink {
     this.#sink.begin(venue);
   }
 
+  prefetch(instrument: number): void {
+    this.#sink.prefetch(instrument);
+  }
+
   trade(instrument: number, side: number, flags: number): void {
     this.#time();
     const { slot } = this;

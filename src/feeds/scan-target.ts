@@ -1,12 +1,15 @@
-import type { Slot } from "../market/sink.ts";
+import type { Sink, Slot } from "../market/sink.ts";
 import { wordAt } from "./scan.ts";
 
 /** The slot that a scan fills, with the trade id's bytes as words too: copying them one by one takes a tenth of a scan. */
 export class ScanTarget {
+  readonly sink: Sink;
   readonly slot: Slot;
   readonly tradeIdWords: Int32Array;
 
-  constructor(slot: Slot) {
+  constructor(sink: Sink) {
+    const { slot } = sink;
+    this.sink = sink;
     this.slot = slot;
     this.tradeIdWords = new Int32Array(slot.tradeId.buffer, slot.tradeId.byteOffset, slot.tradeId.length >> 2);
   }

@@ -19,7 +19,7 @@ export class SymbolTable {
 
   readonly #ids = new Map<string, number>();
   readonly #names: (string | undefined)[] = [];
-  /** Entries by hash, of length 0 where free; at most half full. */
+  /** Entries by hash, of length 0 where free; at most three quarters full, because a sparser table takes more cache. */
   #entries = new Int32Array(128 * ENTRY_WORDS);
   #count = 0;
 
@@ -113,7 +113,7 @@ export class SymbolTable {
 
   #reserve(): void {
     const old = this.#entries;
-    if (2 * (this.#count + 1) * ENTRY_WORDS <= old.length) return;
+    if (4 * (this.#count + 1) * ENTRY_WORDS <= 3 * old.length) return;
     this.#entries = new Int32Array(2 * old.length);
     for (let at = 0; at < old.length; at += ENTRY_WORDS) if (old[at + LENGTH] !== 0) this.#place(old, at);
   }

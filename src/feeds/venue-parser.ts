@@ -42,7 +42,7 @@ export abstract class VenueParser {
   constructor(options: ParserOptions) {
     this.sink = options.sink;
     this.slot = options.sink.slot;
-    this.target = new ScanTarget(options.sink.slot);
+    this.target = new ScanTarget(options.sink);
     this.numbers = options.sink.slot.numbers;
     this.symbols = options.symbols;
     this.started = options.started;

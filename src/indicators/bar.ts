@@ -29,6 +29,7 @@ export const BAR_FIRST_TIME = 12;
 export const BAR_LAST_TIME = 13;
 /** Bits of BarFlags below. */
 export const BAR_FLAGS = 14;
+export const BAR_UNUSED = 15;
 export const BAR_SIZE = 16;
 
 /** Not all of the bar's trades were seen: it was joined mid-way, or left. */

@@ -124,6 +124,11 @@ export interface Sink {
   readonly slot: Slot;
   /** Opens a message of a venue: the turn's time is taken, bars that are due close first. */
   begin(venue: number): void;
+  /**
+   * A trade of the instrument is being read: brings what `trade` will change into the processor's cache meanwhile. It
+   * changes nothing that can be seen, so a feed may call it for a message that turns out to be none, or not at all.
+   */
+  prefetch(instrument: number): void;
   /** A trade: PRICE, SIZE, TS_EXCHANGE, TRADE_NUMBER, tradeId. `side` is the aggressor's. */
   trade(instrument: number, side: number, flags: number): void;
   /** Best bid and ask from the venue's own stream: BID_*, ASK_*, TS_EXCHANGE, LAST_SEQUENCE. */

@@ -56,6 +56,8 @@ export class RecordingSink implements market.Sink {
   begun = 0;
   readonly #ids = new Map<string, number>();
 
+  prefetch(): void {}
+
   begin(): void {
     this.begun += 1;
   }
