@@ -58,6 +58,12 @@ export class LogCursor {
     this.#next[1] = this.#log.slow.head;
   }
 
+  /** Goes to the first frame above a position, or to the oldest that is still there. */
+  seek(position: number): void {
+    this.#next[0] = this.#log.ticks.after(position);
+    this.#next[1] = this.#log.slow.after(position);
+  }
+
   /** True while there is a frame to go to. */
   get behind(): boolean {
     return this.#next[0] < this.#log.ticks.head || this.#next[1] < this.#log.slow.head;

@@ -125,6 +125,27 @@ export class Ring {
     this.#ends[1] = head + 1;
   }
 
+  /** The oldest record whose position is above `position`; the head when there is none. */
+  after(position: number): number {
+    let low = this.tail;
+    let high = this.head;
+    while (low < high) {
+      const middle = low + Math.floor((high - low) / 2);
+      if (this.positionOf(middle) > position) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  /** True when no record above `position` has given way: whoever has what came up to it can have all the rest. */
+  covers(position: number): boolean {
+    const { tail, head } = this;
+    if (tail === 0) return true;
+    // The entry of the record that gave way last stands until the newest takes its place.
+    const last = head - tail <= this.#mask ? this.positionOf(tail - 1) : this.positionOf(tail) - 1;
+    return last <= position;
+  }
+
   placeOf(record: number): number {
     return this.#index[(record & this.#mask) << 2];
   }
