@@ -175,7 +175,7 @@ test("metrics: what was sent, to whom, in which form", async () => {
   strictEqual(of("tickwire_subscriptions"), 1);
   strictEqual(of("tickwire_connections_opened_total"), 1);
   strictEqual(of('tickwire_errors_total{code="unknown_type"}'), 1);
-  strictEqual(of('tickwire_clients_dropped_total{reason="queue"}'), 0);
+  strictEqual(of('tickwire_clients_dropped_total{reason="slow"}'), 0);
   strictEqual(of('tickwire_feed_state{exchange="test-a",state="live"}'), 1);
   strictEqual(of('tickwire_books{exchange="test-a",state="live"}'), 1);
   strictEqual(of('tickwire_streams{exchange="test-a",channel="trades",state="live"}'), 1);

@@ -109,43 +109,6 @@ function contiguous(texts: readonly Any[]): number {
   return frames.length;
 }
 
-test("a client over its queue limit is closed with 4008, and until then nothing was skipped", async () => {
-  const { served, id } = await market({ limits: { queueBytes: 256 * KIB } });
-  const stalled = await Stalled.open(served, "/stream?symbols=A0/USDT&channels=trades");
-  const reader = await Probe.open(`${served.url}/stream`);
-  await reader.subscribe(1, { symbols: "A0/USDT", channels: "trades" });
-  const { counters } = served.server.services;
-  await flood(served, id, () => counters.closedSlow > 0);
-  strictEqual(counters.closedSlow, 1, "the one that reads is not");
-  stalled.read();
-  await eventually(() => stalled.ended, "the end");
-  strictEqual(stalled.closeCode, 4008);
-  ok(contiguous(stalled.texts) > 1000);
-  await settled(served);
-  await reader.level();
-  contiguous(reader.log);
-  strictEqual(served.server.services.publisher.lost, 0);
-  await leave(served, reader);
-  strictEqual(served.server.services.publisher.topics.memberships, 0);
-  strictEqual(served.demand.counts.wanted, 0);
-  await served.stop();
-});
-
-test("the same for /raw", async () => {
-  const { served, a, id } = await market({ limits: { queueBytes: 128 * KIB } });
-  const warm = await Probe.open(`${served.url}/stream`);
-  await warm.subscribe(1, { symbols: "A0/USDT", channels: ["trades"] });
-  const { counters } = served.server.services;
-  const probe = await Probe.open(`${served.url}/raw`);
-  probe.socket.pause();
-  await flood(served, id, () => counters.closedSlow === 1);
-  probe.socket.resume();
-  strictEqual((await probe.gone()).code, 4008);
-  strictEqual(a.subscribed.size, 1);
-  await leave(served, warm);
-  await served.stop();
-});
-
 test("over the memory of all queues the slowest goes first, and no more than needed", async () => {
   const { served, id } = await market({ limits: { queueBytes: FAR_TOO_MUCH, allQueuesBytes: 3 * KIB * KIB } });
   const slow: Stalled[] = [];
@@ -164,7 +127,7 @@ test("over the memory of all queues the slowest goes first, and no more than nee
   strictEqual(counters.closedSlow, 0);
   const closedFirst = counters.closedForMemory;
   for (const stalled of slow) stalled.read();
-  await eventually(() => slow[0]?.ended === true, "the end of the slowest");
+  await eventually(() => slow.filter(({ ended }) => ended).length >= closedFirst, "the end of the slowest");
   strictEqual(slow[0]?.closeCode, 4008);
   contiguous(slow[0]?.texts as Any[]);
   deepStrictEqual(

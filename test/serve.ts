@@ -270,7 +270,7 @@ export type Any = Record<string, unknown> & { type: string };
 /** Payloads that the decoder knows by number only. */
 const PAYLOADS: Readonly<Record<string, string>> = { "payload 5": "funding", "payload 6": "liquidation" };
 
-function named(frame: Any): Any {
+export function named(frame: Any): Any {
   return { ...frame, type: PAYLOADS[frame.type] ?? frame.type };
 }
 

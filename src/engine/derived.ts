@@ -20,6 +20,7 @@ import { grown } from "../std/grow.ts";
 import * as F from "../wire/frame.ts";
 import type { Memory } from "../wire/memory.ts";
 import type { Engine } from "./engine.ts";
+import type { DerivedOutput } from "./frame-writer.ts";
 import { TIER_DEPTHS, Tier, TierScratch } from "./tier.ts";
 
 /** Periods of conflation, milliseconds; 0 is every change, at the end of its turn. */
@@ -217,27 +218,61 @@ export class Derived {
     const changes = watch.changes.splice(0);
     for (const { state, reason } of changes) {
       // A book is whole again before it is said to be live.
-      if (state === STATE_LIVE) this.#sendData(watch, from, true, emit);
+      if (state === STATE_LIVE) this.#sendData(stream, watch.tier, from, true, emit);
       frames.derivedState(stream, state, reason, from, emit);
     }
     const isLive = states.of(stream) === STATE_LIVE;
     if (!isLive && slotIn(stream) < SLOT_BARS) return;
-    if (!changes.some(({ state }) => state === STATE_LIVE)) this.#sendData(watch, from, false, emit);
+    if (!changes.some(({ state }) => state === STATE_LIVE)) this.#sendData(stream, watch.tier, from, false, emit);
   }
 
-  #sendData(watch: Watch, from: number, fresh: boolean, emit: (memory: Memory, length: number) => void): void {
-    if (watch.tier !== undefined) this.#sendTier(watch, from, fresh, emit);
-    else this.#sendValue(watch.stream, from, emit);
+  /**
+   * The latest of a stream for one client that was told nothing from sequence `from` on: the net change of a tier, whose
+   * copy is the client's own; the whole, and the state, when that changed.
+   */
+  latest(stream: number, from: number, changed: boolean, tier: Tier | undefined, out: DerivedOutput): void {
+    const { frames, states } = this.#engine;
+    const state = states.of(stream);
+    const hasState = slotIn(stream) < SLOT_BARS;
+    if (state === STATE_LIVE || !hasState) this.#sendData(stream, tier, from, changed, out, true);
+    if (hasState && (changed || state !== STATE_LIVE)) {
+      frames.derivedState(stream, state, states.reasonOf(stream), from, out);
+    }
   }
 
-  /** A tier's change; the whole tier when the book became right again, because its holders' copy went stale. */
-  #sendTier(watch: Watch, from: number, fresh: boolean, emit: (memory: Memory, length: number) => void): void {
-    const book = this.#engine.books.get(instrumentOf(watch.stream));
-    const tier = watch.tier as Tier;
+  /**
+   * What everybody who has a stream in a form other than the ring's was sent: up to which sequence, in which state (-1
+   * when they are still to be told of a change), and a copy of a depth tier.
+   */
+  held(stream: number, variant: number): { sent: number; state: number; tier: Tier | undefined } {
+    const watch = this.#watches.get(stream)?.find((candidate) => candidate.variant === variant);
+    assert(watch !== undefined, "only what was opened is held");
+    const state = watch.changes.length > 0 ? -1 : this.#engine.states.of(stream);
+    return { sent: watch.sent, state, tier: watch.tier?.copy(this.#scratch) };
+  }
+
+  #sendData(
+    stream: number,
+    tier: Tier | undefined,
+    from: number,
+    fresh: boolean,
+    emit: DerivedOutput,
+    always = false,
+  ): void {
+    if (tier !== undefined) this.#sendTier(stream, tier, from, fresh, emit, always);
+    else this.#sendValue(stream, from, emit);
+  }
+
+  /**
+   * A tier's change, even if it is none where its holder must hear that there was none; the whole tier when the book
+   * became right again, because its holders' copy went stale.
+   */
+  #sendTier(stream: number, tier: Tier, from: number, fresh: boolean, emit: DerivedOutput, always: boolean): void {
+    const book = this.#engine.books.get(instrumentOf(stream));
     if (book === undefined || !book.live) return;
     const changed = tier.update(book.bids, book.asks);
-    if (fresh) this.#writeTier(watch.stream, tier, from, emit);
-    else if (changed) {
+    if (fresh) this.#writeTier(stream, tier, from, emit);
+    else if (changed || always) {
       const { frames } = this.#engine;
       const { bids, asks } = tier;
       const length = F.writeBookLevels(
@@ -251,11 +286,11 @@ export class Derived {
         0,
         asks.changeCount,
       );
-      frames.derived(length, watch.stream, F.FLAG_LAST_OF_EVENT, from, 0, emit);
+      frames.derived(length, stream, F.FLAG_LAST_OF_EVENT, from, 0, emit);
     }
   }
 
-  #writeTier(stream: number, tier: Tier, from: number, emit: (memory: Memory, length: number) => void): void {
+  #writeTier(stream: number, tier: Tier, from: number, emit: DerivedOutput): void {
     const { frames } = this.#engine;
     const book = this.#engine.books.get(instrumentOf(stream));
     if (book === undefined) return;
@@ -274,7 +309,7 @@ export class Derived {
     frames.derived(length, stream, F.FLAG_SNAPSHOT | F.FLAG_LAST_OF_EVENT, from, 0, emit);
   }
 
-  #sendValue(stream: number, from: number, emit: (memory: Memory, length: number) => void): void {
+  #sendValue(stream: number, from: number, emit: DerivedOutput): void {
     const slot = slotIn(stream);
     const { quotes, last, bars } = this.#engine;
     if (slot === SLOT_QUOTES) quotes.snapshot(instrumentOf(stream), from, F.FLAG_LAST_OF_EVENT, emit);

@@ -71,6 +71,8 @@ export class FrameWriter {
   readonly #builder = new Builder(1024);
   readonly #frame = new FrameView();
   readonly #sequences = new Columns(Float64Array, SLOTS_PER_INSTRUMENT);
+  /** The position that derived frames carry instead of the newest, in [0]; 0 for none. */
+  readonly #asOf = new Float64Array(1);
 
   constructor(log: FrameLog, clock: Clock) {
     this.log = log;
@@ -88,13 +90,54 @@ export class FrameWriter {
     return this.#sequences.at(instrumentOf(stream), slotIn(stream));
   }
 
-  /** Seconds between the oldest frame of the window and now; what can be looked back at. */
+  /** The time that frames are published at, microseconds. */
+  get now(): number {
+    return this.#clock.now();
+  }
+
+  /** Seconds between the oldest tick of the window and now; what can be looked back at. */
   get windowSeconds(): number {
     const { ticks } = this.log;
-    if (ticks.tail === ticks.head) return 0;
-    const oldest = ticks.placeOf(ticks.tail);
-    this.#frame.attach(ticks.memory, oldest + ticks.memory.i32[oldest >> 2]);
-    return Math.max(0, (this.#clock.now() - this.#frame.tsPublish) / 1e6);
+    return ticks.tail === ticks.head ? 0 : Math.max(0, (this.now - this.#timeOf(ticks, ticks.tail)) / 1e6);
+  }
+
+  /** Since when all frames are there, or all of the slow ring, microseconds: since the first one where none is gone. */
+  windowStart(slowOnly: boolean): number {
+    const { ticks, slow } = this.log;
+    const slowStart = slow.tail === slow.head ? this.now : this.#timeOf(slow, slow.tail);
+    return slowOnly || ticks.tail === 0 ? slowStart : Math.max(slowStart, this.#timeOf(ticks, ticks.tail));
+  }
+
+  /** The time of the first frame after a position that is still there, microseconds; now when there is none. */
+  timeAfter(position: number): number {
+    let time = this.now;
+    for (const ring of [this.log.ticks, this.log.slow]) {
+      const record = ring.after(position);
+      if (record < ring.head) time = Math.min(time, this.#timeOf(ring, record));
+    }
+    return time;
+  }
+
+  /** The position of the last frame that was published before a time, microseconds. */
+  positionBefore(time: number): number {
+    let position = this.log.position;
+    for (const ring of [this.log.ticks, this.log.slow]) {
+      let low = ring.tail;
+      let high = ring.head;
+      while (low < high) {
+        const middle = low + Math.floor((high - low) / 2);
+        if (this.#timeOf(ring, middle) >= time) high = middle;
+        else low = middle + 1;
+      }
+      if (low < ring.head) position = Math.min(position, ring.positionOf(low) - 1);
+    }
+    return position;
+  }
+
+  #timeOf(ring: Ring, record: number): number {
+    const at = ring.placeOf(record);
+    this.#frame.attach(ring.memory, at + ring.memory.i32[at >> 2]);
+    return this.#frame.tsPublish;
   }
 
   /** Makes room for an instrument's streams; to be called before any of its frames. */
@@ -293,6 +336,19 @@ export class FrameWriter {
     out(this.scratch, length, stream);
   }
 
+  /**
+   * Has what `make` derives carry a position that is not the newest: a client that is behind takes the position of the
+   * last frame it got for how far it has come.
+   */
+  asOf(position: number, make: () => void): void {
+    this.#asOf[0] = position;
+    try {
+      make();
+    } finally {
+      this.#asOf[0] = 0;
+    }
+  }
+
   #deriveBuilt(bytes: Uint8Array, stream: number, fromSequence: number, out: DerivedOutput): void {
     const length = (bytes.length + 7) & ~7;
     this.scratch.u8.set(bytes);
@@ -308,7 +364,7 @@ export class FrameWriter {
     header.set(H_SEQ, this.#sequences.values, this.#at(stream));
     value[0] = fromSequence;
     header.set(H_FROM_SEQ, value, 0);
-    value[0] = this.log.position;
+    value[0] = this.#asOf[0] || this.log.position;
     header.set(H_POSITION, value, 0);
     value[0] = tsExchange;
     this.#time(value, 0);

@@ -93,6 +93,15 @@ export class Tier {
     this.asks = new TierSide(false, depth, held, scratch);
   }
 
+  /** The same window, held by somebody else. */
+  copy(scratch: TierScratch): Tier {
+    const copy = new Tier(this.depth, scratch);
+    copy.bids.held.set(this.bids.held);
+    copy.bids.heldCount = this.bids.heldCount;
+    copy.asks.heldCount = this.asks.heldCount;
+    return copy;
+  }
+
   update(bids: BookSide, asks: BookSide): boolean {
     this.bids.update(bids);
     this.asks.update(asks);

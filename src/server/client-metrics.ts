@@ -89,13 +89,35 @@ function defineQueues(set: MetricSet, { counters }: Services, clients: () => Ite
   );
   set.counter(
     "tickwire_clients_dropped_total",
-    "Clients closed with 4008: their own queue was too long, or all together",
+    "Clients closed with 4008: overtaken again and again, with a queue that cannot wait, or all queues too long together",
     ["reason"],
     (add) => {
-      add(counters.closedSlow, "queue");
+      add(counters.closedSlow, "slow");
       add(counters.closedForMemory, "memory");
     },
   );
+  set.gauge("tickwire_clients_behind", "Clients that read the ring at their own pace, slow or replaying", [], (add) =>
+    add(behindOf(clients())),
+  );
+  set.counter("tickwire_clients_fell_behind_total", "Times that a client's queue was over its limit", [], (add) =>
+    add(counters.fellBehind),
+  );
+  set.counter("tickwire_clients_caught_up_total", "Times that a client came level and went live again", [], (add) =>
+    add(counters.caughtUp),
+  );
+  set.counter("tickwire_client_laps_total", "Times that the ring overtook a client that was behind", [], (add) =>
+    add(counters.laps),
+  );
+  set.counter("tickwire_replays_total", "Resumes and replays begun", [], (add) => add(counters.replays));
+  set.counter("tickwire_gaps_total", "Gaps told to clients, by reason", ["reason"], (add) => {
+    for (const [reason, count] of counters.gaps) add(count, reason);
+  });
+}
+
+function behindOf(clients: Iterable<Client>): number {
+  let behind = 0;
+  for (const client of clients) if (client.isBehind) behind += 1;
+  return behind;
 }
 
 function defineLatency(set: MetricSet, { engine }: Services, latency: Latency): void {

@@ -4,6 +4,7 @@ import { CLOSE_INTERNAL, CLOSE_TOO_SLOW } from "../market/errors.ts";
 import type { Instrument } from "../market/instrument.ts";
 import type { Memory } from "../wire/memory.ts";
 import type { Task } from "./backlog.ts";
+import type { GapReason } from "./catch-up.ts";
 import { JSON_US } from "./publisher.ts";
 import type { RequestId } from "./request.ts";
 import type { Services } from "./services.ts";
@@ -11,6 +12,11 @@ import type { Member } from "./topics.ts";
 
 /** Bytes in a client's queue above which what it is to be sent first, or again, waits. */
 const LOW_MARK = 1024 * 1024;
+
+/** So many laps within so long, microseconds, and a client is closed. */
+const MOST_LAPS = 3;
+const LAPS_MICROS = 60e6;
+const NO_LAPS: readonly number[] = [];
 
 /** What uWebSockets.js keeps with the socket. */
 export interface SocketData {
@@ -30,6 +36,8 @@ export abstract class Client implements Task, Member {
   protected readonly services: Services;
   readonly encoding: number;
   closed = false;
+  /** When the ring overtook this client. */
+  #laps = NO_LAPS;
   /** When the queue was last seen empty, and when the next heartbeat is due, microseconds. */
   #levelAt: number;
   #heartbeatDueAt: number;
@@ -79,7 +87,7 @@ export abstract class Client implements Task, Member {
   /** Does a piece of what is pending, in one write; nothing while the queue is long. */
   step(): number {
     if (this.closed) return this.piece();
-    if (this.queued > LOW_MARK && !this.urgent) return 0;
+    if (this.queued > Math.min(LOW_MARK, this.services.limits.queueBytes >> 1) && !this.urgent) return 0;
     let cost = 0;
     let failure: unknown;
     // An exception that left the callback would end the process.
@@ -111,14 +119,14 @@ export abstract class Client implements Task, Member {
   }
 
   /**
-   * Looks at the queue and the heartbeat, and returns how many bytes wait. A client over its limit is closed, because
-   * nothing is ever skipped; what it leaves waits no more.
+   * Looks at the queue and the heartbeat, and returns how many bytes wait. A client over its limit falls behind, or is
+   * closed where its endpoint knows no other way, because nothing is ever skipped; what it leaves waits no more.
    */
   check(now: number): number {
     const queued = this.queued;
     if (queued === 0) this.#levelAt = now;
     const { limits, counters } = this.services;
-    if (queued > limits.queueBytes) {
+    if (queued > limits.queueBytes && !this.fallBehind()) {
       counters.closedSlow += 1;
       this.end(CLOSE_TOO_SLOW, `more than ${limits.queueBytes} bytes were waiting for this client`);
       return 0;
@@ -127,12 +135,27 @@ export abstract class Client implements Task, Member {
     return queued;
   }
 
+  /** Has the client read the ring at its own pace, where its endpoint can; false closes it. */
+  protected fallBehind(): boolean {
+    return false;
+  }
+
+  /** True while it reads the ring at its own pace. */
+  get isBehind(): boolean {
+    return false;
+  }
+
+  /** Everything up to here was sent, or is in the queue. */
+  protected get position(): number {
+    return this.services.engine.frames.log.position;
+  }
+
   #heartbeat(now: number): void {
     const queued = this.queued;
     this.json({
       type: "heartbeat",
       ts_server: this.services.time(this.encoding === JSON_US),
-      position: this.services.engine.frames.log.position,
+      position: this.position,
       queue_bytes: queued,
       lag_ms: queued === 0 ? 0 : Math.floor((now - this.#levelAt) / 1000),
     });
@@ -146,8 +169,26 @@ export abstract class Client implements Task, Member {
   }
 
   /** One frame, in this client's encoding; returns its bytes. */
-  frame(memory: Memory, length: number, stream: number): number {
-    return this.closed ? 0 : this.services.publisher.sendTo(this, memory, length, stream);
+  frame(memory: Memory, length: number, stream: number, at = 0): number {
+    return this.closed ? 0 : this.services.publisher.sendTo(this, memory, at, length, stream);
+  }
+
+  /** Ring frames of a stream that this client will not get: those `from` (null: from what it has on) `to`. */
+  gap(stream: number, from: number | null, to: number, reason: GapReason): void {
+    const { gaps } = this.services.counters;
+    gaps.set(reason, (gaps.get(reason) ?? 0) + 1);
+    this.json({ type: "gap", stream, from, to, reason });
+  }
+
+  /** The ring overtook this client while it was behind. Who is overtaken again and again is beyond help. */
+  lapped(): void {
+    const { clock, counters } = this.services;
+    const now = clock.now();
+    counters.laps += 1;
+    this.#laps = [...this.#laps.filter((at) => at > now - LAPS_MICROS), now];
+    if (this.#laps.length < MOST_LAPS) return;
+    counters.closedSlow += 1;
+    this.end(CLOSE_TOO_SLOW, `overtaken by the ring ${MOST_LAPS} times within a minute`);
   }
 
   json(value: object): void {

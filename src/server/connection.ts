@@ -1,16 +1,20 @@
 import type { WebSocket } from "uWebSockets.js";
-import { hasTimeframes, slotIn, timeframeOfSlot } from "../market/channel.ts";
+import { hasTimeframes, instrumentOf, slotIn, timeframeOfSlot } from "../market/channel.ts";
 import { CLOSE_POLICY, CLOSE_TOO_LARGE, RequestError } from "../market/errors.ts";
 import type { Instrument } from "../market/instrument.ts";
 import { TIMEFRAMES } from "../market/timeframe.ts";
+import type { MaxLag } from "./catch-up.ts";
 import type { SocketData } from "./client.ts";
 import { Client } from "./client.ts";
 import type { Subscription } from "./coverage.ts";
 import { describeStream } from "./describe.ts";
+import { Fetch } from "./fetch.ts";
 import type { Joiner } from "./membership.ts";
 import { Membership } from "./membership.ts";
 import { JSON_US } from "./publisher.ts";
-import type { Request, RequestId, SubscribeRequest } from "./request.ts";
+import type { Replay } from "./replay.ts";
+import { replayOf } from "./replay.ts";
+import type { FetchRequest, Request, RequestId, SubscribeRequest } from "./request.ts";
 import { idOf, readRequest } from "./request.ts";
 import type { Selection } from "./selection.ts";
 import { resolve } from "./selection.ts";
@@ -31,6 +35,19 @@ const NONE_WAITING: readonly unknown[] = [];
 /** Messages in a row that were refused for their rate, in bursts, after which it is no accident. */
 const FLOOD_BURSTS = 10;
 
+/** How far behind a slow client may be, microseconds, when it did not say. */
+const MAX_LAG: MaxLag = { book: 1e6, rest: 10e6 };
+/** Fetches of one connection at once. */
+const MAX_FETCHES = 16;
+const NO_FETCHES: readonly Fetch[] = [];
+
+/** A request that can be served: nothing has changed yet. */
+interface Asked {
+  request: Request;
+  selection: Selection | undefined;
+  replay: Replay | undefined;
+}
+
 /** One client of `/stream`: reads its requests, keeps its subscriptions, and answers. */
 export class Connection extends Client implements Joiner {
   readonly subscriptions = new Map<RequestId, Subscription>();
@@ -38,6 +55,9 @@ export class Connection extends Client implements Joiner {
   readonly #bucket: TokenBucket;
   /** The selectors of the URL, as a subscribe request; undefined when there are none. */
   readonly #urlRequest: unknown;
+  #maxLag = MAX_LAG;
+  /** Ranges that are still to be sent again. */
+  #fetches = NO_FETCHES;
   #nextId = 1;
   #refusedInRow = 0;
   /** Requests that take long, and those that came after them, in order. */
@@ -53,7 +73,11 @@ export class Connection extends Client implements Joiner {
   }
 
   announce(stream: number, variant: number, subscription: RequestId): void {
-    this.json({ type: "stream_added", subscription, stream: describeStream(this.services, stream, variant) });
+    this.json({ type: "stream_added", subscription, stream: this.#describe(stream, variant) });
+  }
+
+  #describe(stream: number, variant: number): object {
+    return describeStream(this.services, stream, variant, this.#membership.sequenceOf(stream));
   }
 
   override get subscriptionCount(): number {
@@ -61,7 +85,7 @@ export class Connection extends Client implements Joiner {
   }
 
   override get pending(): boolean {
-    return this.urgent || this.#membership.pending;
+    return this.urgent || this.#fetches.length > 0 || this.#membership.pending;
   }
 
   protected override get urgent(): boolean {
@@ -70,7 +94,7 @@ export class Connection extends Client implements Joiner {
 
   protected override piece(): number {
     const answer = this.#unanswered;
-    if (answer === undefined && this.#waiting.length === 0) return this.#membership.step();
+    if (answer === undefined && this.#waiting.length === 0) return this.#nextPiece();
     this.#unanswered = undefined;
     if (answer !== undefined) answer();
     else {
@@ -79,6 +103,30 @@ export class Connection extends Client implements Joiner {
       this.#answer(first, true);
     }
     return LONG_REQUEST_COST;
+  }
+
+  #nextPiece(): number {
+    const [fetch, ...others] = this.#fetches;
+    if (fetch === undefined) return this.#membership.step();
+    const cost = fetch.step();
+    if (fetch.done) this.#fetches = others.length === 0 ? NO_FETCHES : others;
+    return cost;
+  }
+
+  protected override fallBehind(): boolean {
+    if (this.isBehind) return true;
+    this.services.counters.fellBehind += 1;
+    this.#membership.fallBehind(this.#maxLag);
+    this.services.backlog.add(this);
+    return true;
+  }
+
+  override get isBehind(): boolean {
+    return this.#membership.position !== undefined;
+  }
+
+  protected override get position(): number {
+    return this.#membership.position ?? super.position;
   }
 
   protected begin(): void {
@@ -129,10 +177,11 @@ export class Connection extends Client implements Joiner {
     const asked = this.#attempt(value, () => this.#read(value));
     if (asked === undefined) return;
     // Nothing below is the client's fault: what throws there leaves the connection in doubt, and closes it.
-    const { request, selection } = asked;
-    if (request.type === "subscribe") this.#subscribe(request, selection as Selection, value, isLong);
+    const { request, selection, replay } = asked;
+    if (request.type === "subscribe") this.#subscribe(request, selection as Selection, replay, value, isLong);
     else if (request.type === "unsubscribe") this.#unsubscribe(request.subscription, request.id);
     else if (request.type === "list") this.#list(request.id);
+    else if (request.type === "fetch") this.#fetches = [...this.#fetches, new Fetch(this, this.services, request)];
     else this.json({ type: "pong", id: request.id ?? null, ts_server: this.services.time(this.encoding === JSON_US) });
   }
 
@@ -150,13 +199,27 @@ export class Connection extends Client implements Joiner {
     }
   }
 
-  #read(value: unknown): { request: Request; selection: Selection | undefined } {
+  #read(value: unknown): Asked {
     const request = readRequest(value);
-    if (request.type === "subscribe") return { request, selection: this.#select(request) };
+    if (request.type === "subscribe") {
+      const selection = this.#select(request);
+      const id = request.id ?? this.#freeId();
+      return { request, selection, replay: replayOf(request, id, this.services.engine.frames) };
+    }
+    if (request.type === "fetch") this.#mayFetch(request);
     if (request.type === "unsubscribe" && !this.subscriptions.has(request.subscription)) {
       throw new RequestError("bad_request", `no subscription ${JSON.stringify(request.subscription)}`);
     }
-    return { request, selection: undefined };
+    return { request, selection: undefined, replay: undefined };
+  }
+
+  #mayFetch({ stream }: FetchRequest): void {
+    const { frames } = this.services.engine;
+    if (this.#fetches.length >= MAX_FETCHES)
+      throw new RequestError("rate_limited", `at most ${MAX_FETCHES} fetches at once`);
+    if (this.services.catalog.get(instrumentOf(stream)) === undefined || frames.sequence(stream) === 0) {
+      throw new RequestError("bad_request", `stream: ${stream} has had no frame in this epoch`);
+    }
   }
 
   /** What a subscribe means, within the limits of a connection; changes nothing yet. */
@@ -181,9 +244,17 @@ export class Connection extends Client implements Joiner {
     return selection;
   }
 
-  #subscribe(request: SubscribeRequest, selection: Selection, received: unknown, isLong: boolean): void {
+  #subscribe(
+    request: SubscribeRequest,
+    selection: Selection,
+    replay: Replay | undefined,
+    received: unknown,
+    isLong: boolean,
+  ): void {
     const { demand, engine } = this.services;
     const id = request.id ?? this.#freeId();
+    if (id === this.#nextId) this.#nextId += 1;
+    if (request.maxLagMs !== undefined) this.#maxLag = { book: request.maxLagMs * 1000, rest: request.maxLagMs * 1000 };
     const replaced = this.subscriptions.get(id);
     const subscription: Subscription = { id, request, selection };
     for (const { instrument, channel } of selection.streams) demand.add(instrument, channel);
@@ -197,12 +268,12 @@ export class Connection extends Client implements Joiner {
     }
     this.#membership.apply(replaced === undefined ? [subscription] : [subscription, replaced]);
     // Nothing can come between the two halves but to a client that has something already.
-    if (isLong && this.#membership.isEmpty) this.#unanswered = () => this.#acknowledge(subscription, received);
-    else this.#acknowledge(subscription, received);
+    if (isLong && this.#membership.isEmpty) this.#unanswered = () => this.#acknowledge(subscription, replay, received);
+    else this.#acknowledge(subscription, replay, received);
   }
 
   /** Says what a subscription covers; what it covers is joined afterwards. */
-  #acknowledge(subscription: Subscription, received: unknown): void {
+  #acknowledge(subscription: Subscription, replay: Replay | undefined, received: unknown): void {
     const { coverage, engine, backlog } = this.services;
     const { id, request, selection } = subscription;
     const { count, streams } = this.#membership.list(subscription, MAX_STREAMS_IN_ACK);
@@ -211,15 +282,33 @@ export class Connection extends Client implements Joiner {
       status: "subscribed",
       id,
       received,
-      streams: streams.map((stream) => describeStream(this.services, stream, coverage.variantOf(stream))),
+      streams: streams.map((stream) => this.#describe(stream, coverage.variantOf(stream))),
       ...(count > streams.length ? { stream_count: count } : {}),
       unavailable: selection.unavailable,
       ...(request.channels.includes("indicators")
         ? { indicators: engine.bars.describeIndicators(selection.indicators) }
         : {}),
+      ...(request.resume === undefined ? {} : { resume: replay?.isKnown ? "resumed" : "unknown_epoch" }),
     });
+    if (replay !== undefined) this.#replay(replay);
     this.#membership.joinEvents(streams);
     backlog.add(this);
+  }
+
+  /** Opens the past of a subscription: its streams follow. */
+  #replay(replay: Replay): void {
+    const { id, position, truncated, fromTime, isKnown } = replay;
+    this.#membership.replay(id, replay);
+    if (!isKnown) return;
+    this.services.counters.replays += 1;
+    this.json({
+      type: "replay_begin",
+      id,
+      epoch: this.services.engine.frames.log.epoch,
+      from_position: position,
+      from_time: Math.floor(this.encoding === JSON_US ? fromTime : fromTime / 1000),
+      truncated,
+    });
   }
 
   #unsubscribe(subscription: RequestId, id: RequestId | undefined): void {
@@ -241,7 +330,7 @@ export class Connection extends Client implements Joiner {
       left -= streams.length;
       const described = streams.map((stream) => {
         const variant = this.#membership.variantOf(stream) ?? coverage.variantOf(stream);
-        return describeStream(this.services, stream, variant);
+        return this.#describe(stream, variant);
       });
       const request = describeRequest(subscription.request);
       const brief = count > streams.length ? { stream_count: count } : {};
@@ -250,9 +339,10 @@ export class Connection extends Client implements Joiner {
     this.json({ type: "subscriptions", id: id ?? null, subscriptions });
   }
 
+  /** The id of a subscription that was given none; taken once the subscription is there. */
   #freeId(): number {
     while (this.subscriptions.has(this.#nextId)) this.#nextId += 1;
-    return this.#nextId++;
+    return this.#nextId;
   }
 
   #release({ selection }: Subscription): void {
@@ -270,6 +360,7 @@ export class Connection extends Client implements Joiner {
     super.close();
     this.#waiting = NONE_WAITING;
     this.#unanswered = undefined;
+    this.#fetches = NO_FETCHES;
     this.#membership.close();
     this.services.backlog.add(this);
     for (const subscription of this.subscriptions.values()) this.#release(subscription);

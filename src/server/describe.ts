@@ -5,6 +5,7 @@ import { channelOfSlot, hasTimeframes, instrumentOf, slotIn, timeframeOfSlot } f
 import type { Instrument } from "../market/instrument.ts";
 import { STATES } from "../market/sink.ts";
 import { TIMEFRAMES } from "../market/timeframe.ts";
+import { isReplayable } from "./catch-up.ts";
 import type { Services } from "./services.ts";
 
 /** What an ack says of a stream: its number, what it is, where it stands, and in which form this client gets it. */
@@ -12,11 +13,11 @@ export function describeStream(
   services: Pick<Services, "engine" | "catalog">,
   stream: number,
   variant: number,
+  sequence = services.engine.frames.sequence(stream),
 ): object {
   const slot = slotIn(stream);
   const channel = channelOfSlot(slot) as Channel;
   const instrument = services.catalog.get(instrumentOf(stream));
-  const frames = services.engine.frames;
   return {
     stream,
     channel,
@@ -25,9 +26,9 @@ export function describeStream(
     ...(hasTimeframes(channel) ? { timeframe: TIMEFRAMES[timeframeOfSlot(slot)] } : {}),
     ...(channel === "orderbook" ? { depth: variant === RING ? "full" : TIER_DEPTHS[depthIndexOf(variant)] } : {}),
     ...(variant === RING ? {} : { conflate_ms: CONFLATE_MS[conflateIndexOf(variant)] }),
-    seq: frames.sequence(stream),
+    seq: sequence,
     state: STATES[services.engine.states.of(stream)],
-    resumable: variant === RING,
+    resumable: isReplayable(stream, variant),
   };
 }
 

@@ -9,8 +9,11 @@ import {
   timeframeOfSlot,
 } from "../market/channel.ts";
 import type { Instrument } from "../market/instrument.ts";
+import type { MaxLag } from "./catch-up.ts";
+import { CatchUp, isReplayable } from "./catch-up.ts";
 import type { Client } from "./client.ts";
 import type { Subscription, WideTopic } from "./coverage.ts";
+import type { Replay } from "./replay.ts";
 import type { RequestId } from "./request.ts";
 import type { Services } from "./services.ts";
 import { partOf, wideScope } from "./topics.ts";
@@ -29,6 +32,7 @@ const NONE_KEPT = new Set<number>();
 const NO_TOPICS = new Map<number, WideTopic>();
 const NO_NUMBERS: number[] = [];
 const NOT_WIDENING: WideTopic[] = [];
+const NO_REPLAYS = new Map<RequestId, Replay>();
 
 /** Whose membership it is. */
 export interface Joiner extends Client {
@@ -63,6 +67,10 @@ export class Membership {
   /** Wide topics to change to when all is joined; undefined when that is to be worked out. */
   #widening: WideTopic[] | undefined = NOT_WIDENING;
   #closing = false;
+  /** Reads the ring for this client while it is behind; undefined while it is live. */
+  #behind: CatchUp | undefined;
+  /** Subscriptions whose streams begin in the past, until they are level. */
+  #replays = NO_REPLAYS;
 
   constructor(client: Joiner, services: Services) {
     this.#client = client;
@@ -76,7 +84,7 @@ export class Membership {
   get pending(): boolean {
     if (this.#left.length > 0) return true;
     if (this.#closing) return this.#joined.size > 0 || this.#kept.size > 0;
-    return this.#next < this.#instruments.length || this.#widening?.length !== 0;
+    return this.#behind !== undefined || this.#next < this.#instruments.length || this.#widening?.length !== 0;
   }
 
   /** True while nothing is joined, so that nothing comes. */
@@ -113,12 +121,11 @@ export class Membership {
   }
 
   #applyAll(instruments: readonly number[]): void {
-    const { coverage, publisher } = this.#services;
+    const { coverage } = this.#services;
     const broken = this.#wide.size === 0 ? this.#wide : this.#breakWide(coverage.wideTopics(instruments));
     for (const [stream, variant] of this.#joined) {
       if (coverage.variantOf(stream) !== variant) this.#leave(stream, variant, broken);
-      else if (broken.size > 0 && this.#isIn(broken, stream))
-        publisher.topics.join(this.#client, stream, variant, stream);
+      else if (broken.size > 0 && this.#isIn(broken, stream)) this.#enter(stream, variant, stream);
     }
     // All is looked at again, whatever was still to be.
     this.#instruments = NO_NUMBERS;
@@ -152,7 +159,7 @@ export class Membership {
     const broken = new Map(this.#wide);
     for (const { scope, variant } of still) if (broken.get(scope)?.variant === variant) broken.delete(scope);
     for (const { slot, variant, scope } of broken.values()) {
-      this.#services.publisher.topics.leave(this.#client, slot, variant, scope);
+      this.#exit(slot, variant, scope);
       this.#wide.delete(scope);
     }
     return broken;
@@ -194,6 +201,7 @@ export class Membership {
     if (this.#left.length > 0) return this.#releaseSome();
     if (this.#closing) return this.#giveBack();
     if (this.#next < this.#instruments.length) return this.#joinSome();
+    if (this.#behind !== undefined) return this.#catchUp(this.#behind);
     this.#widening ??= this.#findWide();
     const topic = this.#widening.pop();
     return topic === undefined ? LOOK_COST : this.#widen(topic);
@@ -216,6 +224,7 @@ export class Membership {
     if (this.#next === this.#instruments.length) {
       this.#instruments = NO_NUMBERS;
       this.#next = 0;
+      if (this.#behind === undefined) this.#replays = NO_REPLAYS;
     }
     return cost;
   }
@@ -226,23 +235,91 @@ export class Membership {
     const client = this.#client;
     if (variant !== RING) publisher.levelTier(stream, variant);
     this.#hold(stream, variant);
-    if (!this.#isIn(this.#wide, stream)) publisher.topics.join(client, stream, variant, stream);
+    if (!this.#isIn(this.#wide, stream)) this.#enter(stream, variant, stream);
     this.#joined.set(stream, variant);
     if (!this.#listed.delete(stream)) this.#client.announce(stream, variant, coverage.ownerOf(stream).id);
     if (this.#listed.size === 0) this.#listed = NO_STREAMS;
+    const replay = this.#replays.get(coverage.ownerOf(stream).id);
+    if (replay !== undefined && isReplayable(stream, variant)) {
+      if (replay.isKnown) {
+        this.#behind?.replay(stream, variant, replay);
+        return JOIN_COST;
+      }
+      const last = engine.frames.sequence(stream);
+      if (last > 0) client.gap(stream, 1, last, "epoch");
+    }
     let cost = JOIN_COST;
-    engine.derived.bootstrap(stream, variant, (memory, length) => {
-      cost += client.frame(memory, length, stream);
+    engine.frames.asOf(this.#behind?.position ?? 0, () => {
+      engine.derived.bootstrap(stream, variant, (memory, length) => {
+        cost += client.frame(memory, length, stream);
+      });
     });
+    this.#behind?.add(stream, variant);
+    return cost;
+  }
+
+  /** In a topic; one who is behind enters it when it is level. */
+  #enter(stream: number, variant: number, scope: number): void {
+    if (this.#behind === undefined) this.#services.publisher.topics.join(this.#client, stream, variant, scope);
+  }
+
+  #exit(stream: number, variant: number, scope: number): void {
+    if (this.#behind === undefined) this.#services.publisher.topics.leave(this.#client, stream, variant, scope);
+  }
+
+  /** Up to where this client has been sent all that it is to get; undefined when that is everything. */
+  get position(): number | undefined {
+    return this.#behind?.position;
+  }
+
+  /** The last sequence of a stream that this client was sent, or begins after. */
+  sequenceOf(stream: number): number {
+    return this.#behind?.heldOf(stream) ?? this.#services.engine.frames.sequence(stream);
+  }
+
+  /** Takes the client off all its topics: it reads the ring from here on, until it is level. */
+  fallBehind(maxLag?: MaxLag): CatchUp {
+    if (this.#behind !== undefined) return this.#behind;
+    this.#services.publisher.drain();
+    this.#eachTopic((stream, variant, scope) => this.#exit(stream, variant, scope));
+    const behind = new CatchUp(this.#client, this.#services, maxLag);
+    for (const [stream, variant] of this.#joined) behind.add(stream, variant);
+    this.#behind = behind;
+    return behind;
+  }
+
+  #eachTopic(act: (stream: number, variant: number, scope: number) => void): void {
+    for (const { slot, variant, scope } of this.#wide.values()) act(slot, variant, scope);
+    for (const [stream, variant] of this.#joined) if (!this.#isIn(this.#wide, stream)) act(stream, variant, stream);
+  }
+
+  /** The streams of a subscription that are joined from now on begin in the past. */
+  replay(subscription: RequestId, replay: Replay): void {
+    if (this.#replays === NO_REPLAYS) this.#replays = new Map();
+    this.#replays.set(subscription, replay);
+    if (replay.isKnown) this.fallBehind().begin(replay);
+  }
+
+  /** Sends the next piece to a client that is behind; one that is level enters its topics in the same turn. */
+  #catchUp(behind: CatchUp): number {
+    this.#services.publisher.drain();
+    const cost = behind.read();
+    if (!behind.level || this.#client.closed) return cost;
+    behind.finish();
+    this.#behind = undefined;
+    this.#replays = NO_REPLAYS;
+    this.#eachTopic((stream, variant, scope) => this.#enter(stream, variant, scope));
+    this.#services.counters.caughtUp += 1;
     return cost;
   }
 
   /** Leaves a stream that was in its own topic or in a wide one; `broken` are those that were left already. */
   #leave(stream: number, variant: number, broken: ReadonlyMap<number, WideTopic>): void {
-    const { coverage, engine, publisher } = this.#services;
+    const { coverage, engine } = this.#services;
     const wasWide = this.#isIn(broken, stream) || this.#isIn(this.#wide, stream);
-    if (!wasWide) publisher.topics.leave(this.#client, stream, variant, stream);
+    if (!wasWide) this.#exit(stream, variant, stream);
     this.#joined.delete(stream);
+    this.#behind?.remove(stream);
     if (coverage.variantOf(stream) < 0) {
       if (this.#left === NO_NUMBERS) this.#left = [];
       this.#left.push(stream * VARIANTS + variant);
@@ -294,20 +371,18 @@ export class Membership {
 
   /** Replaces the topics of single streams by the wide one that covers them. */
   #widen(topic: WideTopic): number {
-    const { topics } = this.#services.publisher;
-    const client = this.#client;
     let moved = 0;
     for (const [stream, variant] of this.#streamsOf(topic)) {
       if (this.#isIn(this.#wide, stream)) continue;
-      topics.leave(client, stream, variant, stream);
+      this.#exit(stream, variant, stream);
       moved += 1;
     }
     for (const { scope, slot, part, variant } of this.#wide.values()) {
       if (topic.venue !== 0 || slot !== topic.slot || part !== topic.part) continue;
-      topics.leave(client, slot, variant, scope);
+      this.#exit(slot, variant, scope);
       this.#wide.delete(scope);
     }
-    topics.join(client, topic.slot, topic.variant, topic.scope);
+    this.#enter(topic.slot, topic.variant, topic.scope);
     if (this.#wide === NO_TOPICS) this.#wide = new Map();
     this.#wide.set(topic.scope, topic);
     return JOIN_COST + MOVE_COST * moved;
@@ -315,10 +390,9 @@ export class Membership {
 
   /** Takes a wide topic apart into the topics of its streams. */
   #narrow(topic: WideTopic): void {
-    const { topics } = this.#services.publisher;
     this.#wide.delete(topic.scope);
-    topics.leave(this.#client, topic.slot, topic.variant, topic.scope);
-    for (const [stream, variant] of this.#streamsOf(topic)) topics.join(this.#client, stream, variant, stream);
+    this.#exit(topic.slot, topic.variant, topic.scope);
+    for (const [stream, variant] of this.#streamsOf(topic)) this.#enter(stream, variant, stream);
   }
 
   #wideTopicOf(topics: ReadonlyMap<number, WideTopic>, stream: number): WideTopic | undefined {
@@ -357,6 +431,7 @@ export class Membership {
         // It has had no frame yet, so there is nothing to send first.
         this.#hold(stream, variant);
         this.#joined.set(stream, variant);
+        this.#behind?.add(stream, variant);
         this.#client.announce(stream, variant, coverage.ownerOf(stream).id);
         continue;
       }
@@ -371,23 +446,24 @@ export class Membership {
 
   /** The socket is gone, and has left all its topics: what it held is given back in pieces, by `step`. */
   close(): void {
-    for (const { slot, variant, scope } of this.#wide.values()) {
-      this.#services.publisher.topics.forget(this.#client, slot, variant, scope);
-    }
+    for (const { slot, variant, scope } of this.#wide.values()) this.#forget(slot, variant, scope);
     this.#instruments = NO_NUMBERS;
     this.#next = 0;
     this.#widening = NOT_WIDENING;
     this.#closing = true;
   }
 
+  #forget(stream: number, variant: number, scope: number): void {
+    if (this.#behind === undefined) this.#services.publisher.topics.forget(this.#client, stream, variant, scope);
+  }
+
   #giveBack(): number {
-    const { publisher } = this.#services;
     let cost = LOOK_COST;
     for (const [stream, variant] of this.#joined) {
       if (cost >= PIECE_COST) return cost;
       cost += MOVE_COST;
       this.#joined.delete(stream);
-      if (!this.#isIn(this.#wide, stream)) publisher.topics.forget(this.#client, stream, variant, stream);
+      if (!this.#isIn(this.#wide, stream)) this.#forget(stream, variant, stream);
       this.#release(stream, variant);
     }
     for (const stream of this.#kept) this.#unwant(stream);

@@ -136,8 +136,9 @@ export class Publisher {
   }
 
   /** One frame for one client, in its encoding; returns its bytes. */
-  sendTo({ socket, encoding }: Member, memory: Memory, length: number, stream: number): number {
-    const message = encoding === FLATBUFFERS ? this.#copy(memory, 0, length) : this.#text(encoding, memory, 0, stream);
+  sendTo({ socket, encoding }: Member, memory: Memory, at: number, length: number, stream: number): number {
+    const message =
+      encoding === FLATBUFFERS ? this.#copy(memory, at, length) : this.#text(encoding, memory, at, stream);
     if (message === undefined) return 0;
     const counted = encoding * SLOTS_PER_INSTRUMENT + slotIn(stream);
     this.frames[counted] += 1;

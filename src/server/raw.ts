@@ -1,9 +1,15 @@
+import type { WebSocket } from "uWebSockets.js";
 import { RING } from "../engine/derived.ts";
 import { DIRECTORY_STREAM, SLOT_ORDERBOOK, streamOf } from "../market/channel.ts";
 import type { Instrument } from "../market/instrument.ts";
+import { LogCursor } from "../wire/frame-log.ts";
 import { FrameView } from "../wire/generated/views.ts";
 import type { Ring } from "../wire/ring.ts";
+import type { SocketData } from "./client.ts";
 import { Client } from "./client.ts";
+import { JSON_US } from "./publisher.ts";
+import type { Past } from "./replay.ts";
+import type { Services } from "./services.ts";
 import { RAW_SCOPE } from "./topics.ts";
 
 /** A piece of what comes first ends when it has cost so many bytes. */
@@ -12,37 +18,56 @@ const LOOK_COST = 64;
 
 /**
  * One client of `/raw`: the directory, then every ring frame, in ring order, and one snapshot per live book. A book's
- * deltas may come before its snapshot, which stands for all of them: until then they are to be skipped.
+ * deltas may come before its snapshot, which stands for all of them: until then they are to be skipped. One that asked
+ * for the past, or is slow, reads the ring at its own pace:
+ *
+ *   directory ─> (reading, from the past) ─> books ─> live ─ slow ─> reading ─> live, or books where it missed something
  */
 export class RawConnection extends Client {
-  /** The next instrument whose directory, or, once joined, whose book is to be sent. */
+  #phase: "directory" | "reading" | "books" | "live" = "directory";
+  /** The past that was asked for, until it has been sent. */
+  #past: Past | undefined;
+  readonly #cursor: LogCursor;
+  /** The newest position that was read. */
+  #position = 0;
+  /** Books must be told, because the client has not got all that makes them up. */
+  #needsBooks = true;
+  /** The next instrument whose directory, or book, is to be sent, up to the last. */
   #next = 1;
   #last = 0;
-  #joined = false;
   /** The record of the slow ring up to which the directory was told. */
   #told = 0;
 
+  constructor(socket: WebSocket<SocketData>, services: Services, past?: Past) {
+    super(socket, services);
+    this.#past = past;
+    this.#cursor = new LogCursor(services.engine.frames.log);
+  }
+
   protected begin(): void {
-    this.#last = this.services.catalog.size;
-    this.#told = this.services.engine.frames.log.slow.head;
-    this.services.backlog.add(this);
+    const { catalog, engine, backlog } = this.services;
+    this.#next = 1;
+    this.#last = catalog.size;
+    this.#told = engine.frames.log.slow.head;
+    backlog.add(this);
   }
 
   override get pending(): boolean {
-    return !this.closed && this.#next <= this.#last;
+    return !this.closed && this.#phase !== "live";
   }
 
   protected override piece(): number {
+    if (this.#phase === "reading") return this.#read();
     const { catalog } = this.services;
     let cost = LOOK_COST;
     while (this.#next < this.#last && cost < PIECE_COST) {
       const instrument = catalog.get(this.#next) as Instrument;
       this.#next += 1;
-      cost += LOOK_COST + (this.#joined ? this.#book(instrument) : this.#directory(instrument));
+      cost += LOOK_COST + (this.#phase === "books" ? this.#book(instrument) : this.#directory(instrument));
     }
     if (this.#next < this.#last) return cost;
-    if (this.#joined) this.#last = 0;
-    else this.#join();
+    if (this.#phase === "directory") this.#endDirectory();
+    else if (this.#phase === "books") this.#phase = "live";
     return cost;
   }
 
@@ -55,22 +80,95 @@ export class RawConnection extends Client {
     return cost;
   }
 
-  /** Tells what the directory gained meanwhile, then joins; the books follow. */
-  #join(): void {
+  /** Tells what the directory gained meanwhile; then the past, or the present. */
+  #endDirectory(): void {
     const { catalog, engine, publisher } = this.services;
-    const { slow } = engine.frames.log;
+    const { log } = engine.frames;
     publisher.drain();
-    if (slow.tail > this.#told) {
-      // The ring has lapped us: once more from the start.
-      this.#next = 1;
-      this.begin();
-      return;
+    // The ring has lapped us: once more from the start.
+    if (log.slow.tail > this.#told) return this.begin();
+    for (const id of this.#changed(log.slow)) this.#directory(catalog.get(id) as Instrument);
+    if (this.#past === undefined) return this.#enter();
+    const { position, fromTime, truncated } = this.#past;
+    const from_time = Math.floor(this.encoding === JSON_US ? fromTime : fromTime / 1000);
+    this.json({ type: "replay_begin", id: null, epoch: log.epoch, from_position: position, from_time, truncated });
+    this.#readFrom(position);
+  }
+
+  #readFrom(position: number): void {
+    this.#cursor.seek(position);
+    this.#position = position;
+    this.#phase = "reading";
+  }
+
+  /** Reads on; at the head the client goes live, in the same turn. */
+  #read(): number {
+    const cursor = this.#cursor;
+    this.services.publisher.drain();
+    let cost = LOOK_COST;
+    while (cost < PIECE_COST) {
+      if (!cursor.next()) {
+        this.#level();
+        break;
+      }
+      const { ring, record } = cursor;
+      const position = ring.positionOf(record);
+      if (position > this.#position + 1) this.#miss(position - 1);
+      this.#position = position;
+      cost += this.frame(ring.memory, ring.lengthOf(record), ring.streamOf(record), ring.placeOf(record));
     }
-    for (const id of this.#changed(slow)) this.#directory(catalog.get(id) as Instrument);
+    return cost;
+  }
+
+  /** The ring has overtaken this client. */
+  #miss(to: number): void {
+    const { gaps } = this.services.counters;
+    gaps.set("window", (gaps.get("window") ?? 0) + 1);
+    this.json({ type: "gap", stream: null, from_position: this.#position + 1, to_position: to, reason: "window" });
+    this.#needsBooks = true;
+    this.lapped();
+  }
+
+  #level(): void {
+    if (this.#past === undefined) this.services.counters.caughtUp += 1;
+    else this.json({ type: "replay_end", id: null, position: this.#position });
+    this.#past = undefined;
+    this.#enter();
+  }
+
+  /** Goes live: all that the ring has, this client was sent, in this turn. */
+  #enter(): void {
+    const { catalog, publisher } = this.services;
     publisher.topics.join(this, RAW_SCOPE, RING, RAW_SCOPE);
-    this.#joined = true;
     this.#next = 1;
     this.#last = catalog.size;
+    this.#phase = this.#needsBooks ? "books" : "live";
+    this.#needsBooks = false;
+  }
+
+  get #isLive(): boolean {
+    return this.#phase === "books" || this.#phase === "live";
+  }
+
+  protected override fallBehind(): boolean {
+    // Before it is live, what it is sent waits for its queue.
+    if (!this.#isLive) return true;
+    const { publisher, counters, engine, backlog } = this.services;
+    publisher.drain();
+    publisher.topics.leave(this, RAW_SCOPE, RING, RAW_SCOPE);
+    counters.fellBehind += 1;
+    this.#needsBooks = this.#phase === "books";
+    this.#readFrom(engine.frames.log.position);
+    backlog.add(this);
+    return true;
+  }
+
+  override get isBehind(): boolean {
+    return this.#phase === "reading";
+  }
+
+  protected override get position(): number {
+    return this.#phase === "reading" ? this.#position : super.position;
   }
 
   /** Instruments and venues of which the directory has told something since we began. */
@@ -104,6 +202,7 @@ export class RawConnection extends Client {
 
   override close(): void {
     super.close();
-    if (this.#joined) this.services.publisher.topics.forget(this, RAW_SCOPE, RING, RAW_SCOPE);
+    if (this.#isLive) this.services.publisher.topics.forget(this, RAW_SCOPE, RING, RAW_SCOPE);
+    this.#phase = "live";
   }
 }

@@ -6,9 +6,13 @@ import { RequestError } from "../market/errors.ts";
 import { MARKET_TYPES } from "../market/instrument.ts";
 import { TIMEFRAMES, timeframeIndex } from "../market/timeframe.ts";
 import { nearest } from "../std/nearest.ts";
+import type { Resume } from "./replay.ts";
+import { readResume } from "./replay.ts";
 
 /** Most entries of one list in a request. */
 const MAX_LIST = 1024;
+/** The largest stream number of one shard. */
+const MAX_STREAM = 2 ** 32 - 1;
 /** Longest name in a request, characters. */
 const MAX_NAME = 64;
 
@@ -43,13 +47,21 @@ const SHAPES = {
     conflate_ms: z.number().int().min(0).max(60_000).optional(),
     bars: z.enum(["all", "closed"]).optional(),
     indicators: names.optional(),
+    max_lag_ms: z.number().int().min(100).max(600_000).optional(),
     resume: z.unknown().optional(),
-    from: z.unknown().optional(),
+    from: z.union([z.string().max(MAX_NAME), z.number()]).optional(),
+    strict: z.boolean().optional(),
   }),
   unsubscribe: z.strictObject({ type: z.literal("unsubscribe"), id: requestId.optional(), subscription: requestId }),
   list: z.strictObject({ type: z.literal("list"), id: requestId.optional() }),
   ping: z.strictObject({ type: z.literal("ping"), id: requestId.optional() }),
-  fetch: z.looseObject({ type: z.literal("fetch"), id: requestId.optional() }),
+  fetch: z.strictObject({
+    type: z.literal("fetch"),
+    id: requestId.optional(),
+    stream: z.number().int().min(0).max(MAX_STREAM),
+    from: z.number().int().min(1),
+    to: z.number().int().min(1),
+  }),
   auth: z.looseObject({ type: z.literal("auth"), id: requestId.optional() }),
 } as const;
 
@@ -72,10 +84,27 @@ export interface SubscribeRequest {
   conflateMs: number | undefined;
   bars: "all" | "closed";
   indicators: readonly string[] | undefined;
+  /** How far behind this connection may be when it is slow, milliseconds; undefined is the channels' own. */
+  maxLagMs: number | undefined;
+  /** Where it resumes; or the time from which on it is asked for, as it was written. */
+  resume: Resume | undefined;
+  from: string | number | undefined;
+  /** Refused when less than that is there. */
+  strict: boolean;
+}
+
+/** Asks for the ring frames of a stream again, both sequences included. */
+export interface FetchRequest {
+  type: "fetch";
+  id: RequestId | undefined;
+  stream: number;
+  from: number;
+  to: number;
 }
 
 export type Request =
   | SubscribeRequest
+  | FetchRequest
   | { type: "unsubscribe"; id: RequestId | undefined; subscription: RequestId }
   | { type: "list" | "ping"; id: RequestId | undefined };
 
@@ -103,8 +132,8 @@ export function readRequest(value: unknown): Request {
   const parsed = shape.safeParse(value);
   if (!parsed.success) throw new RequestError("bad_request", complaint(parsed.error, shape));
   const data = parsed.data;
-  if (data.type === "fetch" || data.type === "auth")
-    throw new RequestError("not_available", `${data.type} is not served`);
+  if (data.type === "auth") throw new RequestError("not_available", "auth is not served");
+  if (data.type === "fetch" && data.to < data.from) throw new RequestError("bad_request", "to: is below from");
   if (data.type !== "subscribe") return { id: undefined, ...data };
   return readSubscribe(data);
 }
@@ -129,8 +158,11 @@ const ANY_TYPE: readonly string[] = [];
 const DEFAULT_TIMEFRAMES: readonly number[] = [timeframeIndex("1m")];
 
 function readSubscribe(data: z.infer<(typeof SHAPES)["subscribe"]>): SubscribeRequest {
-  if (data.resume !== undefined) throw new RequestError("not_available", "resume is not served yet");
-  if (data.from !== undefined) throw new RequestError("not_available", "replay is not served yet");
+  if (data.resume !== undefined && data.from !== undefined) {
+    throw new RequestError("bad_request", "resume and from: one of them");
+  }
+  if (data.strict !== undefined && data.from === undefined)
+    throw new RequestError("bad_request", "strict: of what from?");
   const channels = data.channels === undefined ? DEFAULT_CHANNELS : readChannels(data.channels);
   const conflateMs = data.conflate_ms;
   if (conflateMs !== undefined && !(CONFLATE_MS as readonly number[]).includes(conflateMs)) {
@@ -149,6 +181,10 @@ function readSubscribe(data: z.infer<(typeof SHAPES)["subscribe"]>): SubscribeRe
     conflateMs,
     bars: data.bars ?? "all",
     indicators: data.indicators,
+    maxLagMs: data.max_lag_ms,
+    resume: data.resume === undefined ? undefined : readResume(data.resume),
+    from: data.from,
+    strict: data.strict ?? false,
   };
   refuseConflatedEvents(request, data.channels !== undefined);
   return request;

@@ -22,6 +22,7 @@ import type { FeedReport } from "./metrics.ts";
 import { Metrics } from "./metrics.ts";
 import { ANALYTICS, FLATBUFFERS, JSON_US, Publisher } from "./publisher.ts";
 import { RawConnection } from "./raw.ts";
+import { pastOf } from "./replay.ts";
 import { readRequest } from "./request.ts";
 import { bars } from "./routes/bars.ts";
 import { findInstrument, withBars } from "./routes/find-instrument.ts";
@@ -30,7 +31,7 @@ import { instruments } from "./routes/instruments.ts";
 import { readCandleSymbol, snapshot } from "./routes/snapshot.ts";
 import type { ServerLimits, Services } from "./services.ts";
 import { ServerCounters } from "./services.ts";
-import { onlyOptions, readSelectors, refuse, upgrade } from "./upgrade.ts";
+import { onlyOptions, readSelectors, readStrict, refuse, upgrade } from "./upgrade.ts";
 
 /** Beyond this the library cuts the connection without a close code; below it we answer with 1009 ourselves. */
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
@@ -152,8 +153,10 @@ export class Server {
       return (socket) => new Connection(socket, services, request);
     });
     this.#socket("/raw", ({ query }) => {
-      onlyOptions(query, []);
-      return (socket) => new RawConnection(socket, services);
+      onlyOptions(query, ["from", "strict"]);
+      const from = query.get("from");
+      const past = from === null ? undefined : pastOf(from, readStrict(query), false, services.engine.frames);
+      return (socket) => new RawConnection(socket, services, past);
     });
     this.#socket("/ws/*", ({ path, query, encoding }) => {
       onlyOptions(query, ["exchange", "timeframe"]);

@@ -20,7 +20,7 @@ export interface ServerLimits {
   /** Connections of one address, and of all. */
   connectionsPerAddress: number;
   connections: number;
-  /** Bytes waiting for one client above which it is closed. */
+  /** Bytes waiting for one client above which it falls behind: it reads the ring at its own pace. */
   queueBytes: number;
   /** Bytes waiting for all clients together above which the slowest are closed. */
   allQueuesBytes: number;
@@ -37,6 +37,15 @@ export class ServerCounters {
   readonly errors = new Map<string, number>();
   /** HTTP answers by status. */
   readonly responses = new Map<number, number>();
+  /** Clients that fell behind because they were slow, and those that came level again. */
+  fellBehind = 0;
+  caughtUp = 0;
+  /** Replays and resumes begun. */
+  replays = 0;
+  /** Times that the ring overtook a client that was behind. */
+  laps = 0;
+  /** Gaps told to clients, by reason. */
+  readonly gaps = new Map<string, number>();
   closedSlow = 0;
   closedForMemory = 0;
 }

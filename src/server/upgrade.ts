@@ -18,7 +18,7 @@ const LEAST_HEARTBEAT_MS = 250;
 const MOST_HEARTBEAT_MS = 3_600_000;
 
 /** Selectors that may stand in the URL of `/stream`, and which of them are lists. */
-const SELECTORS: Readonly<Record<string, "list" | "number" | "text">> = {
+const SELECTORS: Readonly<Record<string, "list" | "number" | "text" | "boolean">> = {
   channels: "list",
   symbols: "list",
   exchanges: "list",
@@ -28,6 +28,9 @@ const SELECTORS: Readonly<Record<string, "list" | "number" | "text">> = {
   depth: "number",
   conflate_ms: "number",
   bars: "text",
+  max_lag_ms: "number",
+  from: "text",
+  strict: "boolean",
 };
 const OPTIONS = ["encoding", "time_unit", "heartbeat_ms", "token"];
 
@@ -141,13 +144,12 @@ export function readSelectors(query: URLSearchParams): object | undefined {
   const request: Record<string, unknown> = {};
   for (const name of new Set(query.keys())) {
     if (OPTIONS.includes(name)) continue;
-    if (name === "from" || name === "resume") throw new RequestError("not_available", `${name} is not served yet`);
     const kind = Object.hasOwn(SELECTORS, name) ? SELECTORS[name] : undefined;
     if (kind === undefined) throw new RequestError("bad_request", unknownParameter(name));
     const values = query.getAll(name);
     if (kind === "list") request[name] = values.flatMap(splitList);
     else if (values.length > 1) throw new RequestError("bad_request", `${name} is given more than once`);
-    else request[name] = kind === "number" ? readNumber(values[0] as string) : values[0];
+    else request[name] = readValue(kind, values[0] as string);
   }
   if (Object.keys(request).length === 0) return undefined;
   if (request.symbols === undefined)
@@ -155,15 +157,23 @@ export function readSelectors(query: URLSearchParams): object | undefined {
   return { type: "subscribe", id: "url", ...request };
 }
 
-/** A number of a URL; what is none stays a text, and is refused with the rest of the request. */
-function readNumber(text: string): number | string {
-  return /^\d{1,9}$/.test(text) ? Number(text) : text;
+/** A value of a URL; what is not of its kind stays a text, and is refused with the rest of the request. */
+function readValue(kind: "number" | "text" | "boolean", text: string): number | boolean | string {
+  if (kind === "number" && /^\d{1,9}$/.test(text)) return Number(text);
+  if (kind === "boolean" && (text === "true" || text === "false")) return text === "true";
+  return text;
+}
+
+/** Whether a past that is cut short is to be refused. */
+export function readStrict(query: URLSearchParams): boolean {
+  const text = query.get("strict") ?? "false";
+  if (text !== "true" && text !== "false") throw new RequestError("bad_request", "strict: true or false");
+  return text === "true";
 }
 
 /** Refuses parameters that an endpoint does not know. */
 export function onlyOptions(query: URLSearchParams, more: readonly string[]): void {
   for (const name of query.keys()) {
-    if (name === "from") throw new RequestError("not_available", "replay is not served yet");
     if (!OPTIONS.includes(name) && !more.includes(name))
       throw new RequestError("bad_request", unknownParameter(name, more));
   }

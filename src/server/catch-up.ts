@@ -1,0 +1,334 @@
+import { CONFLATE_MS, conflateIndexOf, RING } from "../engine/derived.ts";
+import type { Tier } from "../engine/tier.ts";
+import {
+  SLOT_BARS,
+  SLOT_FUNDING,
+  SLOT_LIQUIDATIONS,
+  SLOT_ORDERBOOK,
+  SLOT_STATE,
+  SLOT_TRADES,
+  slotIn,
+} from "../market/channel.ts";
+import { FLAG_SNAPSHOT } from "../wire/frame.ts";
+import { LogCursor } from "../wire/frame-log.ts";
+import { FrameView } from "../wire/generated/views.ts";
+import type { Memory } from "../wire/memory.ts";
+import type { Ring } from "../wire/ring.ts";
+import type { Client } from "./client.ts";
+import type { Replay } from "./replay.ts";
+import type { Services } from "./services.ts";
+
+/** Worth of a record that is looked at, beside the bytes that are sent: some 10 ns. */
+const SCAN_COST = 2;
+/** A piece ends when it has cost so much: the other clients' turn. */
+const PIECE_COST = 64 * 1024;
+/** How often a client that is behind gets its conflated streams at most, milliseconds. */
+const STATE_INTERVAL_MS = 100;
+
+/** Why frames are missing. */
+export type GapReason = "lag" | "window" | "epoch" | "no_snapshot";
+
+/** What one client may be behind, by the frames' own times, microseconds, before it is brought to the present. */
+export interface MaxLag {
+  book: number;
+  rest: number;
+}
+
+/** A stream whose ring frames are read for the client. */
+interface Reading {
+  /** The last sequence that the client has; UNKNOWN when it did not say. */
+  held: number;
+  /** Frames up to this position are not for it. */
+  after: number;
+  /** Nothing between what the client has and the first frame that is read can be missing. */
+  whole: boolean;
+  /** Deltas of a book are of no use before a snapshot. */
+  needsSnapshot: boolean;
+}
+
+const UNKNOWN = -1;
+
+/** A stream of which the client gets the latest, conflated, while it is behind. */
+interface Conflated {
+  readonly variant: number;
+  /** The last sequence that the client was sent something for, and the state it was told. */
+  sent: number;
+  state: number;
+  /** When it may be sent again, microseconds. */
+  dueAt: number;
+  /** What the client holds of a depth tier. */
+  tier: Tier | undefined;
+}
+
+/** True for streams whose every ring frame is owed to whoever subscribed to them. */
+function isEvent(stream: number): boolean {
+  const slot = slotIn(stream);
+  return slot === SLOT_TRADES || slot === SLOT_ORDERBOOK || slot === SLOT_LIQUIDATIONS || slot >= SLOT_BARS;
+}
+
+/** True when a stream in this form is made of ring frames, so that what came before can be sent again. */
+export function isReplayable(stream: number, variant: number): boolean {
+  return variant === RING || slotIn(stream) >= SLOT_BARS;
+}
+
+/**
+ * Reads the ring for one client that is behind: it came back and resumes, it asked for the past, or it is slow. While it
+ * is behind it is in no topic, so all its ring frames come in ring order, and the position of the newest one says all
+ * that it has. Streams that are state are conflated to the latest. When it is level with the head, it is put back.
+ *
+ *        client's position            head
+ *   ├───────────┼─ ─ read in pieces ─ ─┤ ← live frames are appended
+ *   tail: what is older is gone, and becomes a gap
+ */
+export class CatchUp {
+  /** Everything up to here has been sent. */
+  position: number;
+  /** True when the cursor stood at the head at the end of the last piece. */
+  level = false;
+  readonly #client: Client;
+  readonly #services: Services;
+  readonly #cursor: LogCursor;
+  readonly #view = new FrameView();
+  readonly #readings = new Map<number, Reading>();
+  readonly #conflated = new Map<number, Conflated>();
+  readonly #replays: Replay[] = [];
+  /** How far a slow client may be behind; undefined for one that replays. */
+  #maxLag: MaxLag | undefined;
+  #conflatedAt = 0;
+  #lost = 0;
+
+  constructor(client: Client, services: Services, maxLag: MaxLag | undefined) {
+    const { log } = services.engine.frames;
+    this.#client = client;
+    this.#services = services;
+    this.#maxLag = maxLag;
+    this.#cursor = new LogCursor(log);
+    this.position = log.position;
+  }
+
+  /** Takes over a stream that the client has up to its last frame. */
+  add(stream: number, variant: number): void {
+    const { engine } = this.#services;
+    const held = engine.frames.sequence(stream);
+    // Who is slow gets the latest of what is state; who replays something else gets every frame.
+    const isRead = isReplayable(stream, variant) && (this.#maxLag === undefined || isEvent(stream));
+    if (isRead) this.#readings.set(stream, { held, after: this.position, whole: true, needsSnapshot: false });
+    if (isRead && variant === RING) return;
+    const known =
+      variant === RING
+        ? { sent: held, state: engine.states.of(stream), tier: undefined }
+        : engine.derived.held(stream, variant);
+    this.#conflated.set(stream, { variant, dueAt: 0, ...known });
+  }
+
+  remove(stream: number): void {
+    this.#readings.delete(stream);
+    this.#conflated.delete(stream);
+  }
+
+  /** The last sequence that the client was sent; undefined for a stream whose past is still to come. */
+  heldOf(stream: number): number | undefined {
+    const held = this.#readings.get(stream)?.held ?? this.#conflated.get(stream)?.sent ?? UNKNOWN;
+    return held === UNKNOWN ? undefined : held;
+  }
+
+  /** Goes back to where a replay begins; its streams follow by `replay`. */
+  begin(replay: Replay): void {
+    this.#maxLag = undefined;
+    this.#replays.push(replay);
+    if (replay.position >= this.position) return;
+    for (const reading of this.#readings.values()) reading.after = Math.max(reading.after, this.position);
+    this.position = replay.position;
+    this.#cursor.seek(this.position);
+    this.level = false;
+  }
+
+  /** Reads a stream from a replay's beginning on. */
+  replay(stream: number, variant: number, replay: Replay): void {
+    const { ticks, slow } = this.#services.engine.frames.log;
+    const { position } = replay;
+    this.#readings.set(stream, {
+      held: replay.held.get(stream) ?? UNKNOWN,
+      after: position,
+      // A stream's changes of state are in the slow ring, whatever else it has.
+      whole: replay.isByTime || (slow.covers(position) && (isSlow(stream) || ticks.covers(position))),
+      needsSnapshot: replay.isByTime && slotIn(stream) === SLOT_ORDERBOOK,
+    });
+    // What is building beside it is conflated, whoever gets it.
+    if (variant !== RING) this.#conflated.set(stream, { variant, dueAt: 0, sent: 0, state: 0, tier: undefined });
+  }
+
+  /** Sends the next piece; returns its cost. What the ring has must have been published before. */
+  read(): number {
+    const cursor = this.#cursor;
+    let cost = SCAN_COST;
+    if (this.#maxLag !== undefined) this.#leap(this.#maxLag);
+    cost += this.#sendConflated(false);
+    this.level = false;
+    while (cost < PIECE_COST) {
+      if (!cursor.next()) {
+        this.level = true;
+        break;
+      }
+      if (cursor.lost > this.#lost) this.#lap(cursor.lost);
+      cost += SCAN_COST + this.#take(cursor.ring, cursor.record);
+    }
+    return cost;
+  }
+
+  /** The ring has overtaken the client. */
+  #lap(lost: number): void {
+    this.#lost = lost;
+    for (const reading of this.#readings.values()) reading.whole = reading.held !== UNKNOWN;
+    this.#client.lapped();
+  }
+
+  /** Sends a record if it is for the client; returns its bytes. */
+  #take(ring: Ring, record: number): number {
+    this.position = ring.positionOf(record);
+    const stream = ring.streamOf(record);
+    const reading = this.#readings.get(stream);
+    if (reading === undefined || this.position <= reading.after) return 0;
+    const sequence = ring.sequenceOf(record);
+    if (sequence <= reading.held) return 0;
+    const at = ring.placeOf(record);
+    if (reading.needsSnapshot && !this.#isSnapshot(ring.memory, at)) return 0;
+    if (this.#isHole(reading, sequence - 1) && !reading.needsSnapshot) {
+      this.#gap(stream, reading, sequence - 1, "window");
+      // What follows is of no use without what it changes.
+      if (slotIn(stream) === SLOT_ORDERBOOK) return this.#snapshot(stream, reading);
+    }
+    reading.held = sequence;
+    reading.whole = true;
+    reading.needsSnapshot = false;
+    return this.#client.frame(ring.memory, ring.lengthOf(record), stream, at);
+  }
+
+  #isHole(reading: Reading, upTo: number): boolean {
+    return reading.held === UNKNOWN ? !reading.whole && upTo > 0 : upTo > reading.held;
+  }
+
+  #isSnapshot(memory: Memory, at: number): boolean {
+    this.#view.attach(memory, at + memory.i32[at >> 2]);
+    return (this.#view.flags & FLAG_SNAPSHOT) !== 0;
+  }
+
+  #gap(stream: number, reading: Reading, to: number, reason: GapReason): void {
+    this.#client.gap(stream, reading.held === UNKNOWN ? null : reading.held + 1, to, reason);
+    reading.held = to;
+  }
+
+  /** Sends what stands for everything up to the stream's last frame. */
+  #snapshot(stream: number, reading: Reading): number {
+    const { frames, derived } = this.#services.engine;
+    let bytes = 0;
+    frames.asOf(this.position, () => {
+      derived.bootstrap(stream, RING, (memory, length) => {
+        bytes += this.#client.frame(memory, length, stream);
+      });
+    });
+    reading.held = frames.sequence(stream);
+    reading.needsSnapshot = false;
+    return bytes;
+  }
+
+  /** Brings a slow client that is too far behind to the present: its books by a snapshot, all the rest by a gap. */
+  #leap(maxLag: MaxLag): void {
+    const lag = this.#lag();
+    if (lag > maxLag.book) {
+      for (const [stream, reading] of this.#readings) {
+        if (slotIn(stream) !== SLOT_ORDERBOOK) continue;
+        const last = this.#services.engine.frames.sequence(stream);
+        if (reading.held === last) continue;
+        this.#gap(stream, reading, last, "lag");
+        this.#snapshot(stream, reading);
+      }
+    }
+    if (lag <= maxLag.rest) return;
+    this.#cursor.toHead();
+    this.position = this.#services.engine.frames.log.position;
+    this.#closeGaps("lag");
+  }
+
+  /** Microseconds between the newest frame and the next one that would be read, by their times. */
+  #lag(): number {
+    const { ticks } = this.#services.engine.frames.log;
+    const next = ticks.after(this.position);
+    if (next >= ticks.head) return 0;
+    return this.#timeOf(ticks, ticks.head - 1) - this.#timeOf(ticks, next);
+  }
+
+  #timeOf(ring: Ring, record: number): number {
+    const at = ring.placeOf(record);
+    this.#view.attach(ring.memory, at + ring.memory.i32[at >> 2]);
+    return this.#view.tsPublish;
+  }
+
+  /** Says what is missing of streams that have had frames which are not there any more, and nothing since. */
+  #closeGaps(reason: GapReason): void {
+    const { frames } = this.#services.engine;
+    for (const [stream, reading] of this.#readings) {
+      const last = frames.sequence(stream);
+      if (reading.needsSnapshot) reading.held = UNKNOWN;
+      else if (!this.#isHole(reading, last)) continue;
+      if (last === 0) continue;
+      this.#gap(stream, reading, last, reading.needsSnapshot ? "no_snapshot" : reason);
+      // A gap in state is followed by the state.
+      const slot = slotIn(stream);
+      if (slot !== SLOT_TRADES && slot !== SLOT_LIQUIDATIONS && slot < SLOT_BARS) this.#snapshot(stream, reading);
+    }
+  }
+
+  /** Sends the latest of the streams that are conflated: those that are due, or all. */
+  #sendConflated(all: boolean): number {
+    const { clock, engine } = this.#services;
+    const now = clock.now();
+    if (this.#conflated.size === 0 || (!all && now < this.#conflatedAt + STATE_INTERVAL_MS * 1000)) return 0;
+    this.#conflatedAt = now;
+    let cost = 0;
+    engine.frames.asOf(this.position, () => {
+      for (const [stream, conflated] of this.#conflated) {
+        cost += SCAN_COST;
+        if (all || now >= conflated.dueAt) cost += this.#sendLatest(stream, conflated, now);
+      }
+    });
+    return cost;
+  }
+
+  #sendLatest(stream: number, conflated: Conflated, now: number): number {
+    const { derived, frames, states } = this.#services.engine;
+    const last = frames.sequence(stream);
+    // A building bar stands for the closed ones before it: those must have been sent.
+    const isBar = slotIn(stream) >= SLOT_BARS;
+    if (isBar ? this.#readings.get(stream)?.held !== last : conflated.sent === last) return 0;
+    const state = states.of(stream);
+    let bytes = 0;
+    derived.latest(stream, conflated.sent + 1, state !== conflated.state, conflated.tier, (memory, length) => {
+      bytes += this.#client.frame(memory, length, stream);
+    });
+    const { variant } = conflated;
+    conflated.dueAt = now + (variant === RING ? 0 : (CONFLATE_MS[conflateIndexOf(variant)] as number) * 1000);
+    conflated.sent = last;
+    conflated.state = state;
+    return bytes;
+  }
+
+  /** The client is level: sends what is still to be told, and the end of the replays. It is put back in this turn. */
+  finish(): void {
+    const { engine, publisher } = this.#services;
+    for (const [stream, { variant }] of this.#conflated) {
+      if (slotIn(stream) === SLOT_ORDERBOOK) publisher.levelTier(stream, variant);
+    }
+    this.position = engine.frames.log.position;
+    this.#closeGaps("window");
+    this.#sendConflated(true);
+    for (const replay of this.#replays)
+      this.#client.json({ type: "replay_end", id: replay.id, position: this.position });
+  }
+}
+
+/** True for streams that have all their frames in the slow ring. */
+function isSlow(stream: number): boolean {
+  const slot = slotIn(stream);
+  return slot >= SLOT_FUNDING || slot === SLOT_STATE;
+}
