@@ -13,6 +13,7 @@ import { type Measuring, measuring } from "./measuring.ts";
 import { parts } from "./parts.ts";
 import { Pipeline } from "./pipeline.ts";
 import { recordedOrSynthetic, recordedTrade } from "./recorded-trade.ts";
+import { COME_BACK, comeBack, type ResumeCost, resumeCost } from "./resume.ts";
 import { closeCost, compare, type Memory, memoryOf, type Scale } from "./scale.ts";
 import { throughSocket } from "./socket-garbage.ts";
 import { beVenue, type Start, startWith, VENUE } from "./start.ts";
@@ -32,6 +33,7 @@ const APART: Record<string, (...args: string[]) => unknown> = {
   close: (instruments) => closeCost(Number(instruments)),
   memory: () => memoryOf(MANY),
   join: () => joinAll(MANY),
+  resume: () => resumeCost(),
   start: () => startWith(MANY),
   measuring: () => measuring(),
 };
@@ -116,6 +118,16 @@ async function main(): Promise<void> {
   for (const { step, longestMs, totalMs } of joins) {
     print(`${step}, ${MANY} instruments`, turns(longestMs, totalMs));
   }
+  const resume = apart<ResumeCost>("resume");
+  print(
+    `resuming ${resume.frames} frames missed among a million`,
+    `${resume.totalMs.toFixed(1)} ms, at most ${resume.longestMs.toFixed(1)} ms a turn`,
+  );
+  const { mapMs, bitmapMs, linksMs } = resume;
+  print(
+    "  looking through the million: map, bitmap; following links",
+    `${mapMs.toFixed(1)} ms, ${bitmapMs.toFixed(1)} ms; ${linksMs.toFixed(2)} ms`,
+  );
   const memory = apart<Memory>("memory");
   print(`memory that ${MANY} instruments with trades take`, `${memory.rssMiB.toFixed(0)} MiB resident`);
   if (process.argv.includes("--json")) {
@@ -129,6 +141,7 @@ async function main(): Promise<void> {
       close,
       start,
       joins,
+      resume,
       memory,
     };
     console.log(JSON.stringify(figures));
@@ -140,6 +153,7 @@ async function main(): Promise<void> {
 inlineMore();
 const [mode, name, ...args] = process.argv.slice(2);
 if (mode === FOLLOW) follow(name as string);
+else if (mode === COME_BACK) comeBack(name as string);
 else if (mode === VENUE) await beVenue(Number(name));
 else if (mode === APART_FLAG) {
   console.log(JSON.stringify(await APART[name as string]?.(...args)));
