@@ -79,7 +79,7 @@ const OPTIONS = {
     env: "TICKWIRE_MAX_QUEUE",
     value: "KIB",
     fallback: "4096",
-    help: "one client's queue, KiB; over it the client is closed with 4008",
+    help: "one client's queue, KiB; over it the client reads the ring at its own pace",
   },
   "max-connections": { env: "TICKWIRE_MAX_CONNECTIONS", value: "N", fallback: "10000", help: "connections in all" },
   "max-per-address": {
