@@ -193,6 +193,38 @@ describe("resume", () => {
     await served.stop();
   });
 
+  test("a book that the client says it has not got begins with a snapshot", async () => {
+    const { served, venue, ids } = await start();
+    const other = await Probe.open(`${served.url}/stream`);
+    const selection = { channels: ["trades", "orderbook", "quotes"], depth: "full", symbols: ["A0/USDT"] };
+    const ack = await other.subscribe("all", selection);
+    await settled(served);
+    await traffic(venue, served, ids.slice(0, 1), 40, new Random(1));
+    const streams = ack.streams as { stream: number; channel: string }[];
+    const of = (channel: string) => streams.find((each) => each.channel === channel)?.stream as number;
+    const { epoch, position } = served.engine.frames.log;
+    const held = {
+      [of("trades")]: served.engine.frames.sequence(of("trades")),
+      [of("quotes")]: served.engine.frames.sequence(of("quotes")),
+    };
+    await traffic(venue, served, ids.slice(0, 1), 40, new Random(2));
+    const probe = await Probe.open(`${served.url}/stream`);
+    await probe.subscribe("all", { ...selection, resume: { epoch, position, held } });
+    await probe.until(() => probe.messages("replay_end").length === 1, "the end of the replay");
+    await traffic(venue, served, ids.slice(0, 1), 40, new Random(3));
+    await probe.level();
+    for (const { stream, channel } of streams) {
+      const frames = probe.frames.filter((frame) => frame.stream === stream);
+      const [first] = frames as [Frame];
+      assert.equal(first.from_seq, channel === "orderbook" ? 0 : (held[stream] as number) + 1);
+      for (const [index, frame] of frames.slice(1).entries())
+        assert.equal(frame.from_seq, (frames[index] as Frame).seq + 1);
+      assert.equal(frames.at(-1)?.seq, served.engine.frames.sequence(stream));
+    }
+    await leave(served, probe, other);
+    await served.stop();
+  });
+
   test("an epoch that is not this server's, and a position that is not yet", async () => {
     const { served, venue, ids } = await start();
     const other = await Probe.open(`${served.url}/stream`);

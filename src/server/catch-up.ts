@@ -66,6 +66,17 @@ function isEvent(stream: number): boolean {
   return slot === SLOT_TRADES || slot === SLOT_ORDERBOOK || slot === SLOT_LIQUIDATIONS || slot >= SLOT_BARS;
 }
 
+/** True for state of which the client says that it has nothing: it needs a snapshot, not what came after a position. */
+export function beginsAnew(stream: number, { held }: Replay): boolean {
+  return isState(stream) && held.size > 0 && !held.has(stream);
+}
+
+/** True for streams whose last frames make up a state. */
+function isState(stream: number): boolean {
+  const slot = slotIn(stream);
+  return slot !== SLOT_TRADES && slot !== SLOT_LIQUIDATIONS && slot < SLOT_BARS;
+}
+
 /** True when a stream in this form is made of ring frames, so that what came before can be sent again. */
 export function isReplayable(stream: number, variant: number): boolean {
   return variant === RING || slotIn(stream) >= SLOT_BARS;
@@ -274,8 +285,7 @@ export class CatchUp {
       if (last === 0) continue;
       this.#gap(stream, reading, last, reading.needsSnapshot ? "no_snapshot" : reason);
       // A gap in state is followed by the state.
-      const slot = slotIn(stream);
-      if (slot !== SLOT_TRADES && slot !== SLOT_LIQUIDATIONS && slot < SLOT_BARS) this.#snapshot(stream, reading);
+      if (isState(stream)) this.#snapshot(stream, reading);
     }
   }
 

@@ -1,7 +1,7 @@
 import { CONFLATE_MS } from "../engine/derived.ts";
 import type { Engine } from "../engine/engine.ts";
 import { channelOfSlot, SLOT_LIQUIDATIONS, SLOT_TRADES, streamOf } from "../market/channel.ts";
-import { STATES } from "../market/sink.ts";
+import { STATE_QUIET, STATE_STALE, STATES } from "../market/sink.ts";
 import type { Ring } from "../wire/ring.ts";
 import type { MetricSet } from "./metric-set.ts";
 import type { FeedReport } from "./metrics.ts";
@@ -46,7 +46,7 @@ function defineFeeds(set: MetricSet, engine: Engine, feeds: () => FeedReport[]):
 }
 
 function defineStreams(set: MetricSet, engine: Engine): void {
-  const { catalog, states } = engine;
+  const { catalog, freshness, states } = engine;
   set.gauge("tickwire_streams", "Streams by venue, channel and state", ["exchange", "channel", "state"], (add) => {
     const counts = new Map<string, number>();
     for (const { id, exchange, symbol } of catalog.all()) {
@@ -62,6 +62,20 @@ function defineStreams(set: MetricSet, engine: Engine): void {
   });
   set.counter("tickwire_state_changes_total", "Changes of a stream's state, by the new one", ["state"], (add) => {
     for (const [state, name] of STATES.entries()) if (state > 0) add(states.changes[state] as number, name);
+  });
+  set.counter(
+    "tickwire_silences_total",
+    "Times that a stream was silent for far longer than its own cadence, by what it was called",
+    ["state"],
+    (add) => {
+      add(freshness.quiets, STATES[STATE_QUIET]);
+      add(freshness.stales, STATES[STATE_STALE]);
+    },
+  );
+  set.gauge("tickwire_watched_streams", "Streams whose cadence is learned already, or still", ["cadence"], (add) => {
+    const { watched, learned } = freshness.counts();
+    add(learned, "learned");
+    add(watched - learned, "learning");
   });
 }
 

@@ -10,7 +10,7 @@ import {
 } from "../market/channel.ts";
 import type { Instrument } from "../market/instrument.ts";
 import type { MaxLag } from "./catch-up.ts";
-import { CatchUp, isReplayable } from "./catch-up.ts";
+import { beginsAnew, CatchUp, isReplayable } from "./catch-up.ts";
 import type { Client } from "./client.ts";
 import type { Subscription, WideTopic } from "./coverage.ts";
 import type { Replay } from "./replay.ts";
@@ -240,7 +240,7 @@ export class Membership {
     if (!this.#listed.delete(stream)) this.#client.announce(stream, variant, coverage.ownerOf(stream).id);
     if (this.#listed.size === 0) this.#listed = NO_STREAMS;
     const replay = this.#replays.get(coverage.ownerOf(stream).id);
-    if (replay !== undefined && isReplayable(stream, variant)) {
+    if (replay !== undefined && isReplayable(stream, variant) && !beginsAnew(stream, replay)) {
       if (replay.isKnown) {
         this.#behind?.replay(stream, variant, replay);
         return JOIN_COST;

@@ -1,7 +1,12 @@
-import { STATE_LIVE, STATES } from "../../market/sink.ts";
+import type { Engine } from "../../engine/engine.ts";
+import { channelOfSlot, SLOT_LIQUIDATIONS, SLOT_TRADES, streamOf } from "../../market/channel.ts";
+import { STATE_LIVE, STATE_QUIET, STATE_STALE, STATES } from "../../market/sink.ts";
 import type { Handler } from "../http.ts";
 import { json } from "../http.ts";
 import type { Services } from "../services.ts";
+
+/** Streams of a venue that are named in each state; all are counted. */
+const MAX_NAMED_STREAMS = 20;
 
 /** `GET /health`: the process answers. */
 export function health(): Handler {
@@ -10,7 +15,7 @@ export function health(): Handler {
 
 /**
  * `GET /ready`: serving. A venue's outage does not make it fail, unless the venue was named by `--require`.
- * `?verbose` lists feeds and books.
+ * `?verbose` lists feeds, books, and streams that are quiet or stale.
  */
 export function ready(services: Services, required: readonly string[], stopping: () => boolean): Handler {
   return ({ query }) => {
@@ -26,6 +31,7 @@ export function ready(services: Services, required: readonly string[], stopping:
     if (stopping()) body.stopping = true;
     if (query.has("verbose")) {
       const books = engine.books.counts();
+      const silent = silentStreams(engine);
       body.feeds = venues.map(({ instrument, state, reason, clock }) => ({
         exchange: instrument.exchange,
         state: STATES[state],
@@ -33,8 +39,34 @@ export function ready(services: Services, required: readonly string[], stopping:
         instruments_loaded: catalog.isLoaded(instrument),
         wild_timestamps: clock.wild,
         books: Object.fromEntries([...(books.get(instrument.id) ?? [])].map(([each, count]) => [STATES[each], count])),
+        quiet: silent(instrument.id, STATE_QUIET),
+        stale: silent(instrument.id, STATE_STALE),
       }));
     }
     return json(body, ok ? 200 : 503);
   };
+}
+
+interface SilentStreams {
+  count: number;
+  /** The first of them, as `trades BTC/USDT`. */
+  streams: string[];
+}
+
+/** Gathers the streams that are quiet or stale; the answer tells those of one venue in one state. */
+function silentStreams({ catalog, states }: Engine): (venue: number, state: number) => SilentStreams {
+  const found = new Map<string, SilentStreams>();
+  for (const { id, symbol, venue } of catalog.all()) {
+    if (symbol === "") continue;
+    for (let slot = SLOT_TRADES; slot <= SLOT_LIQUIDATIONS; slot += 1) {
+      const state = states.of(streamOf(id, slot));
+      if (state !== STATE_QUIET && state !== STATE_STALE) continue;
+      const key = `${venue} ${state}`;
+      const these = found.get(key) ?? { count: 0, streams: [] };
+      found.set(key, these);
+      these.count += 1;
+      if (these.streams.length < MAX_NAMED_STREAMS) these.streams.push(`${channelOfSlot(slot)} ${symbol}`);
+    }
+  }
+  return (venue, state) => found.get(`${venue} ${state}`) ?? { count: 0, streams: [] };
 }
