@@ -9,6 +9,7 @@ import { inlineMore } from "../src/std/compiler.ts";
 import { APART_FLAG, apart } from "./apart.ts";
 import { garbageOf } from "./garbage.ts";
 import { FOLLOW, follow, type Join, joinAll } from "./join.ts";
+import { type JournalCost, journalCost } from "./journal-cost.ts";
 import { type Measuring, measuring } from "./measuring.ts";
 import { parts } from "./parts.ts";
 import { Pipeline } from "./pipeline.ts";
@@ -34,6 +35,7 @@ const APART: Record<string, (...args: string[]) => unknown> = {
   memory: () => memoryOf(MANY),
   join: () => joinAll(MANY),
   resume: () => resumeCost(),
+  journal: () => journalCost(),
   start: () => startWith(MANY),
   measuring: () => measuring(),
 };
@@ -128,6 +130,11 @@ async function main(): Promise<void> {
     "  looking through the million: map, bitmap; following links",
     `${mapMs.toFixed(1)} ms, ${bitmapMs.toFixed(1)} ms; ${linksMs.toFixed(2)} ms`,
   );
+  const journal = apart<JournalCost>("journal");
+  print(
+    "a recorded trade without -> with a journal",
+    `${ns(journal.plainNs)} -> ${ns(journal.journaledNs)}, x ${journal.ratio.toFixed(3)}`,
+  );
   const memory = apart<Memory>("memory");
   print(`memory that ${MANY} instruments with trades take`, `${memory.rssMiB.toFixed(0)} MiB resident`);
   if (process.argv.includes("--json")) {
@@ -142,6 +149,7 @@ async function main(): Promise<void> {
       start,
       joins,
       resume,
+      journal,
       memory,
     };
     console.log(JSON.stringify(figures));

@@ -49,5 +49,6 @@ export function serverOf(engine: Engine, indicators: IndicatorSet, turn: Turn, q
     requiredVenues: [],
     metricsSymbols: [],
     feeds: () => [],
+    journal: () => undefined,
   });
 }

@@ -1,17 +1,19 @@
 import { readFileSync } from "node:fs";
+import type { Config } from "./config.ts";
 import { ConfigError, helpText, readConfig } from "./config.ts";
 import { Gateway } from "./main.ts";
 import { inlineMore } from "./std/compiler.ts";
 import { createLogger } from "./std/log.ts";
 import { nearest } from "./std/nearest.ts";
 
-const COMMANDS = ["serve"] as const;
+const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { serve, record };
 const EXIT_USAGE = 2;
 
 const USAGE = `usage: tickwire <command> [flags]
 
 commands:
-  serve    serve market data to WebSocket clients; tickwire serve --help explains the flags
+  serve              serve market data to WebSocket clients; tickwire serve --help explains the flags
+  record DIR         write the market data of --feeds and --symbols to a journal, and serve nobody; flags as of serve
 
   --version, --help`;
 
@@ -31,31 +33,56 @@ export async function run(args: readonly string[]): Promise<void> {
   const [command, ...rest] = args;
   if (command === "--version") return print(version());
   if (command === undefined || command === "--help" || command === "-h") return print(USAGE);
-  if (!(COMMANDS as readonly string[]).includes(command)) {
-    const near = nearest(command, COMMANDS);
+  const start = Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined;
+  if (start === undefined) {
+    const near = nearest(command, Object.keys(COMMANDS));
     fail(`unknown command "${command}"${near === undefined ? "; see --help" : `: did you mean "${near}"?`}`);
   }
   if (rest.includes("--help") || rest.includes("-h")) return print(helpText());
-  await serve(rest);
+  await start(rest);
 }
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-async function serve(args: readonly string[]): Promise<void> {
-  inlineMore();
-  let config: ReturnType<typeof readConfig>;
+function configOf(args: readonly string[]): Config {
   try {
-    config = readConfig(args, process.env);
+    return readConfig(args, process.env);
   } catch (error) {
     if (error instanceof ConfigError) fail(error.message);
     throw error;
   }
-  const log = createLogger(config.logLevel);
-  const gateway = new Gateway(config, log, version());
+}
+
+async function serve(args: readonly string[]): Promise<void> {
+  inlineMore();
+  const config = configOf(args);
+  const gateway = new Gateway(config, createLogger(config.logLevel), version());
   const started = await gateway.start();
   if ("error" in started) fail(started.error);
+  stopOnSignal(gateway, config);
+  // Whoever reads this line may stop the server at once.
+  const address = `${config.host.includes(":") ? `[${config.host}]` : config.host}:${started.port}`;
+  print(`tickwire ${version()} (${config.mode}: ${config.feeds.join(", ")}) on ws://${address}/stream`);
+}
+
+/** Writes a journal and serves nobody. */
+async function record([directory, ...flags]: readonly string[]): Promise<void> {
+  inlineMore();
+  if (directory === undefined || directory.startsWith("-"))
+    fail("record: name the folder first, as in record DIR --feeds …");
+  const config = configOf([...flags, "--journal", directory]);
+  if (config.symbols.length === 0) fail("record: name what to record, as in --symbols BTC/USDT");
+  const gateway = new Gateway(config, createLogger(config.logLevel), version());
+  const started = await gateway.start({ serving: false });
+  if ("error" in started) fail(started.error);
+  stopOnSignal(gateway, config);
+  print(`tickwire ${version()} (${config.mode}: ${config.feeds.join(", ")}) records to ${directory}`);
+}
+
+function stopOnSignal(gateway: Gateway, { logLevel }: Config): void {
+  const log = createLogger(logLevel);
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) process.exit(1);
@@ -71,7 +98,4 @@ async function serve(args: readonly string[]): Promise<void> {
   };
   process.on("SIGTERM", () => stop("SIGTERM"));
   process.on("SIGINT", () => stop("SIGINT"));
-  // Whoever reads this line may stop the server at once.
-  const address = `${config.host.includes(":") ? `[${config.host}]` : config.host}:${started.port}`;
-  print(`tickwire ${version()} (${config.mode}: ${config.feeds.join(", ")}) on ws://${address}/stream`);
 }

@@ -69,6 +69,30 @@ const OPTIONS = {
     fallback: "256",
     help: "memory for the window of frames, MiB",
   },
+  journal: {
+    env: "TICKWIRE_JOURNAL",
+    value: "DIR",
+    fallback: "",
+    help: "folder in which every frame is kept, for longer than memory holds them",
+  },
+  "journal-sync": {
+    env: "TICKWIRE_JOURNAL_SYNC",
+    value: "WHEN",
+    fallback: "interval",
+    help: "when the disk is made to have it: never, interval (each second), every (write)",
+  },
+  "journal-max-gb": {
+    env: "TICKWIRE_JOURNAL_MAX_GB",
+    value: "GB",
+    fallback: "20",
+    help: "size of the journal; its oldest files go first",
+  },
+  "journal-max-hours": {
+    env: "TICKWIRE_JOURNAL_MAX_HOURS",
+    value: "N",
+    fallback: "8760",
+    help: "age of its files",
+  },
   "max-memory": {
     env: "TICKWIRE_MAX_MEMORY",
     value: "MIB",
@@ -154,6 +178,10 @@ export interface Config {
   readonly origins: readonly string[];
   readonly anyHost: boolean;
   readonly ringBytes: number;
+  /** Undefined without one. */
+  readonly journal:
+    | { directory: string; sync: "never" | "interval" | "every"; maxBytes: number; maxAgeMs: number }
+    | undefined;
   readonly allQueuesBytes: number;
   readonly queueBytes: number;
   readonly connections: number;
@@ -218,6 +246,7 @@ export function readConfig(args: readonly string[], env: Readonly<Record<string,
     origins: list("origins").map(readOrigin),
     anyHost: !isLoopback(host),
     ringBytes: number("ring-memory", 4, 65536) * 2 ** 20,
+    journal: readJournal(text, number),
     allQueuesBytes: number("max-memory", 1, 65536) * 2 ** 20,
     queueBytes: number("max-queue", 1, 65536) * 1024,
     connections: number("max-connections", 1, 1e6),
@@ -261,6 +290,17 @@ function splitList(text: string): string[] {
     .split(",")
     .map((item) => item.trim())
     .filter((item) => item !== "");
+}
+
+function readJournal(
+  text: (name: Name) => string,
+  number: (name: Name, low: number, high: number) => number,
+): Config["journal"] {
+  const sync = oneOf("journal-sync", text("journal-sync"), ["never", "interval", "every"]) as "interval";
+  const maxBytes = number("journal-max-gb", 1, 1e6) * 1e9;
+  const maxAgeMs = number("journal-max-hours", 1, 1e6) * 3600e3;
+  const directory = text("journal");
+  return directory === "" ? undefined : { directory, sync, maxBytes, maxAgeMs };
 }
 
 function readReal(name: Name, text: string, low: number, high: number): number {

@@ -8,6 +8,8 @@ import type { Feed } from "./feeds/feed.ts";
 import { createFeed } from "./feeds/index.ts";
 import { RecordedTime } from "./feeds/recording-time.ts";
 import { IndicatorSet } from "./indicators/registry.ts";
+import { openJournal } from "./journal/open.ts";
+import { JournalWriter } from "./journal/writer.ts";
 import type { Instrument } from "./market/instrument.ts";
 import { Catalog } from "./market/instrument.ts";
 import { Server } from "./server/server.ts";
@@ -43,6 +45,7 @@ export class Gateway {
   readonly #demand: Demand;
   readonly #timers: Timers;
   readonly #stopTimers: (() => void)[] = [];
+  #journal: JournalWriter | undefined;
 
   constructor(config: Config, log: Logger, version: string) {
     this.#config = config;
@@ -106,6 +109,7 @@ export class Gateway {
       anyHost: config.anyHost,
       requiredVenues: config.require,
       metricsSymbols: config.metricsSymbols,
+      journal: () => this.#journal?.figures,
       feeds: () => this.feeds.map(({ name, counters }) => ({ exchange: name, counters: { ...counters } })),
     });
     catalog.onListed((instrument) => this.#keepConfigured(instrument));
@@ -143,9 +147,47 @@ export class Gateway {
     });
   }
 
-  /** Listens and connects; resolves to the port, or to what is wrong. */
-  async start(): Promise<{ port: number } | { error: string }> {
-    const listening = await this.server.listen(this.#config.host, this.#config.port);
+  /** Opens the journal and has another thread write it from now on; returns what is wrong. */
+  #keepJournal(): string | undefined {
+    const { journal, mode } = this.#config;
+    if (journal === undefined) return undefined;
+    try {
+      const opened = openJournal(journal.directory);
+      if (opened.cut !== undefined) this.#log.warn(opened.cut, "the journal's last record was torn, and is cut off");
+      const { log } = this.engine.frames;
+      const { sync, maxBytes, maxAgeMs } = journal;
+      const directory = (out: (bytes: Uint8Array) => void) => this.#directory(out);
+      this.#journal = new JournalWriter({
+        opened,
+        log,
+        mode,
+        now: this.#turn.now(),
+        sync,
+        maxBytes,
+        maxAgeMs,
+        directory,
+      });
+    } catch (error) {
+      return `--journal ${journal.directory}: ${(error as Error).message}`;
+    }
+    this.#turn.onEnd(() => this.#journal?.publish());
+    return undefined;
+  }
+
+  /** The directory's frames of all venues and active instruments. */
+  #directory(out: (bytes: Uint8Array) => void): void {
+    const { catalog, frames } = this.engine;
+    for (const instrument of [...catalog.venues, ...catalog.all()]) {
+      if (instrument.active) frames.directory(instrument, (memory, length) => out(memory.u8.subarray(0, length)));
+    }
+  }
+
+  /** Listens, unless it serves nobody, and connects; resolves to the port, or to what is wrong. */
+  async start({ serving = true } = {}): Promise<{ port: number } | { error: string }> {
+    const error = this.#keepJournal();
+    if (error !== undefined) return { error };
+    const { host, port } = this.#config;
+    const listening = serving ? await this.server.listen(host, port) : { port: 0 };
     if ("error" in listening) return listening;
     this.#every(TICK_MS, () => this.engine.tick());
     this.#every(SWEEP_MS, () => this.engine.sweep());
@@ -176,5 +218,6 @@ export class Gateway {
     this.#turn.end();
     await this.server.stop();
     this.#demand.stop();
+    await this.#journal?.close();
   }
 }

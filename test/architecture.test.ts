@@ -17,7 +17,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   indicators: ["std", "market"],
   feeds: ["std", "market"],
   engine: ["std", "market", "wire", "indicators"],
-  server: ["std", "market", "wire", "engine", "indicators"],
+  journal: ["std", "market", "wire"],
+  server: ["std", "market", "wire", "engine", "indicators", "journal"],
 };
 
 /** Only these read the configuration, and nobody imports them. */

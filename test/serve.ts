@@ -242,6 +242,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     requiredVenues: options.requiredVenues ?? [],
     metricsSymbols: options.metricsSymbols ?? [],
     feeds: () => [],
+    journal: () => undefined,
   });
   const venues = [new Venue({ engine, turn }, "test-a", true), new Venue({ engine, turn }, "test-b", false)];
   const listening = await server.listen("127.0.0.1", 0);

@@ -1,5 +1,4 @@
-import { CONFLATE_MS, conflateIndexOf, RING } from "../engine/derived.ts";
-import type { Tier } from "../engine/tier.ts";
+import { RING } from "../engine/derived.ts";
 import {
   SLOT_BARS,
   SLOT_FUNDING,
@@ -15,6 +14,7 @@ import { FrameView } from "../wire/generated/views.ts";
 import type { Memory } from "../wire/memory.ts";
 import type { Ring } from "../wire/ring.ts";
 import type { Client } from "./client.ts";
+import { ConflatedStreams } from "./conflated-streams.ts";
 import type { Replay } from "./replay.ts";
 import type { Services } from "./services.ts";
 
@@ -22,8 +22,6 @@ import type { Services } from "./services.ts";
 const SCAN_COST = 2;
 /** A piece ends when it has cost so much: the other clients' turn. */
 const PIECE_COST = 64 * 1024;
-/** How often a client that is behind gets its conflated streams at most, milliseconds. */
-const STATE_INTERVAL_MS = 100;
 
 /** Why frames are missing. */
 export type GapReason = "lag" | "window" | "epoch" | "no_snapshot";
@@ -47,18 +45,6 @@ interface Reading {
 }
 
 const UNKNOWN = -1;
-
-/** A stream of which the client gets the latest, conflated, while it is behind. */
-interface Conflated {
-  readonly variant: number;
-  /** The last sequence that the client was sent something for, and the state it was told. */
-  sent: number;
-  state: number;
-  /** When it may be sent again, microseconds. */
-  dueAt: number;
-  /** What the client holds of a depth tier. */
-  tier: Tier | undefined;
-}
 
 /** True for streams whose every ring frame is owed to whoever subscribed to them. */
 function isEvent(stream: number): boolean {
@@ -101,11 +87,10 @@ export class CatchUp {
   readonly #cursor: LogCursor;
   readonly #view = new FrameView();
   readonly #readings = new Map<number, Reading>();
-  readonly #conflated = new Map<number, Conflated>();
+  readonly #conflated: ConflatedStreams;
   readonly #replays: Replay[] = [];
   /** How far a slow client may be behind; undefined for one that replays. */
   #maxLag: MaxLag | undefined;
-  #conflatedAt = 0;
   #lost = 0;
 
   constructor(client: Client, services: Services, maxLag: MaxLag | undefined) {
@@ -114,6 +99,7 @@ export class CatchUp {
     this.#services = services;
     this.#maxLag = maxLag;
     this.#cursor = new LogCursor(log);
+    this.#conflated = new ConflatedStreams(client, services, (stream) => this.#readings.get(stream)?.held);
     this.position = log.position;
   }
 
@@ -125,21 +111,17 @@ export class CatchUp {
     const isRead = isReplayable(stream, variant) && (this.#maxLag === undefined || isEvent(stream));
     if (isRead) this.#readings.set(stream, { held, after: this.position, whole: true, needsSnapshot: false });
     if (isRead && variant === RING) return;
-    const known =
-      variant === RING
-        ? { sent: held, state: engine.states.of(stream), tier: undefined }
-        : engine.derived.held(stream, variant);
-    this.#conflated.set(stream, { variant, dueAt: 0, ...known });
+    this.#conflated.add(stream, variant);
   }
 
   remove(stream: number): void {
     this.#readings.delete(stream);
-    this.#conflated.delete(stream);
+    this.#conflated.remove(stream);
   }
 
   /** The last sequence that the client was sent; undefined for a stream whose past is still to come. */
   heldOf(stream: number): number | undefined {
-    const held = this.#readings.get(stream)?.held ?? this.#conflated.get(stream)?.sent ?? UNKNOWN;
+    const held = this.#readings.get(stream)?.held ?? this.#conflated.sentOf(stream) ?? UNKNOWN;
     return held === UNKNOWN ? undefined : held;
   }
 
@@ -166,7 +148,7 @@ export class CatchUp {
       needsSnapshot: replay.isByTime && slotIn(stream) === SLOT_ORDERBOOK,
     });
     // What is building beside it is conflated, whoever gets it.
-    if (variant !== RING) this.#conflated.set(stream, { variant, dueAt: 0, sent: 0, state: 0, tier: undefined });
+    if (variant !== RING) this.#conflated.add(stream, variant);
   }
 
   /** Sends the next piece; returns its cost. What the ring has must have been published before. */
@@ -174,7 +156,7 @@ export class CatchUp {
     const cursor = this.#cursor;
     let cost = SCAN_COST;
     if (this.#maxLag !== undefined) this.#leap(this.#maxLag);
-    cost += this.#sendConflated(false);
+    cost += this.#conflated.sendSome(this.position, PIECE_COST);
     this.level = false;
     while (cost < PIECE_COST) {
       if (!cursor.next()) {
@@ -289,49 +271,11 @@ export class CatchUp {
     }
   }
 
-  /** Sends the latest of the streams that are conflated: those that are due, or all. */
-  #sendConflated(all: boolean): number {
-    const { clock, engine } = this.#services;
-    const now = clock.now();
-    if (this.#conflated.size === 0 || (!all && now < this.#conflatedAt + STATE_INTERVAL_MS * 1000)) return 0;
-    this.#conflatedAt = now;
-    let cost = 0;
-    engine.frames.asOf(this.position, () => {
-      for (const [stream, conflated] of this.#conflated) {
-        cost += SCAN_COST;
-        if (all || now >= conflated.dueAt) cost += this.#sendLatest(stream, conflated, now);
-      }
-    });
-    return cost;
-  }
-
-  #sendLatest(stream: number, conflated: Conflated, now: number): number {
-    const { derived, frames, states } = this.#services.engine;
-    const last = frames.sequence(stream);
-    // A building bar stands for the closed ones before it: those must have been sent.
-    const isBar = slotIn(stream) >= SLOT_BARS;
-    if (isBar ? this.#readings.get(stream)?.held !== last : conflated.sent === last) return 0;
-    const state = states.of(stream);
-    let bytes = 0;
-    derived.latest(stream, conflated.sent + 1, state !== conflated.state, conflated.tier, (memory, length) => {
-      bytes += this.#client.frame(memory, length, stream);
-    });
-    const { variant } = conflated;
-    conflated.dueAt = now + (variant === RING ? 0 : (CONFLATE_MS[conflateIndexOf(variant)] as number) * 1000);
-    conflated.sent = last;
-    conflated.state = state;
-    return bytes;
-  }
-
   /** The client is level: sends what is still to be told, and the end of the replays. It is put back in this turn. */
   finish(): void {
-    const { engine, publisher } = this.#services;
-    for (const [stream, { variant }] of this.#conflated) {
-      if (slotIn(stream) === SLOT_ORDERBOOK) publisher.levelTier(stream, variant);
-    }
-    this.position = engine.frames.log.position;
+    this.position = this.#services.engine.frames.log.position;
     this.#closeGaps("window");
-    this.#sendConflated(true);
+    this.#conflated.sendAll(this.position);
     for (const replay of this.#replays)
       this.#client.json({ type: "replay_end", id: replay.id, position: this.position });
   }

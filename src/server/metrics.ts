@@ -6,6 +6,7 @@ import { defineDataMetrics } from "./data-metrics.ts";
 import { type Duration, WINDOW_SECONDS } from "./duration.ts";
 import type { Answer } from "./http.ts";
 import { json } from "./http.ts";
+import { defineJournal } from "./journal-metrics.ts";
 import type { Latency } from "./latency.ts";
 import { STAGES } from "./latency.ts";
 import { MetricSet } from "./metric-set.ts";
@@ -46,6 +47,7 @@ export class Metrics {
     this.#startedAt = this.#clock.now();
     defineDataMetrics(this.#set, services.engine, feeds);
     defineClientMetrics(this.#set, services, latency, clients);
+    defineJournal(this.#set, services.journal);
     defineSymbolMetrics(this.#set, services.engine, symbols);
   }
 

@@ -59,6 +59,7 @@ export interface ServerOptions {
   anyHost: boolean;
   requiredVenues: readonly string[];
   feeds: () => FeedReport[];
+  journal: Services["journal"];
   /** Symbols in upper case whose instruments have metrics of their own. */
   metricsSymbols: readonly string[];
 }
@@ -112,6 +113,7 @@ export class Server {
       log,
       limits,
       counters: new ServerCounters(),
+      journal: options.journal,
       mode,
       hello: (heartbeatMs) => this.#hello(heartbeatMs),
       time: (microseconds) => (microseconds ? wall.now() : Math.floor(wall.now() / 1000)),

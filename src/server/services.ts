@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Demand } from "../engine/demand.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { JournalFigures } from "../journal/writer.ts";
 import type { Catalog } from "../market/instrument.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Backlog } from "./backlog.ts";
@@ -62,6 +63,8 @@ export interface Services {
   log: Logger;
   limits: ServerLimits;
   counters: ServerCounters;
+  /** How the journal is doing; undefined where there is none. */
+  journal: () => JournalFigures | undefined;
   mode: "live" | "simulated" | "replay";
   /** The hello of a connection, as JSON text. */
   hello(heartbeatMs: number): string;

@@ -1,7 +1,26 @@
-import { Ring } from "./ring.ts";
+import { type ReadableRing, Ring, type SharedRing } from "./ring.ts";
 
 /** A slow stream's frames must outlive a storm of the fast ones: they get this share of the memory to themselves. */
 const SLOW_SHARE = 1 / 8;
+
+/*
+ * Words of the published heads: a count that is odd while the rest is being written and wakes whoever waits for it,
+ * then the heads of both rings and the position, low half first, because a position outgrows 32 bits within a day.
+ */
+export const TURN_WORD = 0;
+const TICKS_WORD = 1;
+const SLOW_WORD = 3;
+const POSITION_WORD = 5;
+const HEADS_WORDS = 7;
+const HIGH_WORD = 1 / 4294967296;
+
+/** What another thread needs to follow a log. */
+export interface SharedLog {
+  readonly epoch: number;
+  readonly ticks: SharedRing;
+  readonly slow: SharedRing;
+  readonly heads: SharedArrayBuffer;
+}
 
 /**
  * The window of finished frames: one ring for ticks, one for slow streams (closed bars, funding, liquidations, state,
@@ -15,6 +34,8 @@ export class FrameLog {
   readonly #position = new Float64Array(1);
   /** The position of the frame to be committed next, in [0]; the header takes it from here. */
   readonly next = Float64Array.of(1);
+  readonly #heads = new Int32Array(new SharedArrayBuffer(4 * HEADS_WORDS));
+  #published = 0;
 
   constructor(budget: number, epoch: number) {
     this.ticks = new Ring(budget * (1 - SLOW_SHARE));
@@ -32,6 +53,72 @@ export class FrameLog {
     ring.commit(length, stream, sequences, sequenceAt, this.next, 0);
     this.#position[0] = this.next[0];
     this.next[0] += 1;
+  }
+
+  /** What another thread opens with `LogView`. */
+  get shared(): SharedLog {
+    return {
+      epoch: this.epoch,
+      ticks: this.ticks.shared,
+      slow: this.slow.shared,
+      heads: this.#heads.buffer as SharedArrayBuffer,
+    };
+  }
+
+  /** Lets other threads have what was committed until now, and wakes those that wait for it. Once a turn, not per frame. */
+  publish(): void {
+    if (this.#published === this.position) return;
+    this.#published = this.position;
+    const words = this.#heads;
+    Atomics.add(words, TURN_WORD, 1);
+    storeHalves(words, TICKS_WORD, this.ticks.head);
+    storeHalves(words, SLOW_WORD, this.slow.head);
+    storeHalves(words, POSITION_WORD, this.position);
+    Atomics.add(words, TURN_WORD, 1);
+    Atomics.notify(words, TURN_WORD);
+  }
+}
+
+function storeHalves(words: Int32Array, at: number, value: number): void {
+  Atomics.store(words, at, value | 0);
+  Atomics.store(words, at + 1, Math.floor(value * HIGH_WORD));
+}
+
+function loadHalves(words: Int32Array, at: number): number {
+  return Atomics.load(words, at + 1) / HIGH_WORD + (Atomics.load(words, at) >>> 0);
+}
+
+/** The log of another thread, as far as it was published: everything below the heads is there, in both rings alike. */
+export class LogView {
+  readonly epoch: number;
+  readonly ticks: ReadableRing;
+  readonly slow: ReadableRing;
+  /** The published count, at TURN_WORD: what `Atomics.wait` waits for. */
+  readonly words: Int32Array;
+  ticksHead = 0;
+  slowHead = 0;
+  position = 0;
+
+  constructor(shared: SharedLog) {
+    this.epoch = shared.epoch;
+    this.ticks = Ring.over(shared.ticks);
+    this.slow = Ring.over(shared.slow);
+    this.words = new Int32Array(shared.heads);
+  }
+
+  /** Takes the heads that were published last; returns the count that they were published under. */
+  refresh(): number {
+    for (;;) {
+      const turn = Atomics.load(this.words, TURN_WORD);
+      const ticksHead = loadHalves(this.words, TICKS_WORD);
+      const slowHead = loadHalves(this.words, SLOW_WORD);
+      const position = loadHalves(this.words, POSITION_WORD);
+      if ((turn & 1) !== 0 || Atomics.load(this.words, TURN_WORD) !== turn) continue;
+      this.ticksHead = ticksHead;
+      this.slowHead = slowHead;
+      this.position = position;
+      return turn;
+    }
   }
 }
 

@@ -24,6 +24,17 @@ const BYTES_PER_RECORD = 128;
 /** Place, length, stream (4 bytes each, and 4 spare), sequence and position (8 each). */
 const INDEX_BYTES_PER_RECORD = 32;
 
+/** The shared blocks of a ring: whoever holds them can read it, in any thread. */
+export interface SharedRing {
+  readonly frames: SharedArrayBuffer;
+  readonly index: SharedArrayBuffer;
+  readonly numbers: SharedArrayBuffer;
+  readonly ends: SharedArrayBuffer;
+}
+
+/** A ring of another thread: everything but what writes. */
+export type ReadableRing = Omit<Ring, "claim" | "commit" | "used">;
+
 export class Ring {
   readonly memory: Memory;
   readonly #bytes: number;
@@ -37,17 +48,33 @@ export class Ring {
   #writeAt = 0;
   #claimed = 0;
 
-  /** Takes about `budget` bytes, side arrays included. */
-  constructor(budget: number) {
-    const records = 2 ** Math.floor(Math.log2(budget / (BYTES_PER_RECORD + INDEX_BYTES_PER_RECORD)));
-    this.#bytes = Math.floor((budget - records * INDEX_BYTES_PER_RECORD) / 8) * 8;
+  /** Takes about `budget` bytes, side arrays included; or lies over the blocks of another. */
+  constructor(budget: number | SharedRing) {
+    const blocks = typeof budget === "number" ? allocate(budget) : budget;
+    this.#bytes = blocks.frames.byteLength;
     assert(this.#bytes >= 4 * MAX_FRAME_BYTES, "a ring holds several of the largest frames");
+    const records = blocks.index.byteLength / 16;
     assert((records & (records - 1)) === 0, "the number of records is a power of two");
     this.#mask = records - 1;
-    this.memory = new Memory(new SharedArrayBuffer(this.#bytes));
-    this.#index = new Int32Array(new SharedArrayBuffer(records * 16));
-    this.#numbers = new Float64Array(new SharedArrayBuffer(records * 16));
-    this.#ends = new Float64Array(new SharedArrayBuffer(16));
+    this.memory = new Memory(blocks.frames);
+    this.#index = new Int32Array(blocks.index);
+    this.#numbers = new Float64Array(blocks.numbers);
+    this.#ends = new Float64Array(blocks.ends);
+  }
+
+  /** Opens the ring of another thread for reading. */
+  static over(blocks: SharedRing): ReadableRing {
+    return new Ring(blocks);
+  }
+
+  /** The blocks that another thread opens with `Ring.over`. */
+  get shared(): SharedRing {
+    return {
+      frames: this.memory.u8.buffer as SharedArrayBuffer,
+      index: this.#index.buffer as SharedArrayBuffer,
+      numbers: this.#numbers.buffer as SharedArrayBuffer,
+      ends: this.#ends.buffer as SharedArrayBuffer,
+    };
   }
 
   /** The oldest record that is still there. */
@@ -165,4 +192,15 @@ export class Ring {
   positionOf(record: number): number {
     return this.#numbers[((record & this.#mask) << 1) + 1];
   }
+}
+
+function allocate(budget: number): SharedRing {
+  const records = 2 ** Math.floor(Math.log2(budget / (BYTES_PER_RECORD + INDEX_BYTES_PER_RECORD)));
+  const bytes = Math.floor((budget - records * INDEX_BYTES_PER_RECORD) / 8) * 8;
+  return {
+    frames: new SharedArrayBuffer(bytes),
+    index: new SharedArrayBuffer(records * 16),
+    numbers: new SharedArrayBuffer(records * 16),
+    ends: new SharedArrayBuffer(16),
+  };
 }

@@ -3,14 +3,20 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "../websocket/frame-reader.hpp"
 #include "../websocket/frame-writer.hpp"
 #include "../websocket/socket.hpp"
 #include "counts.hpp"
+#include "memory.hpp"
 #include "messages.hpp"
 #include "opening.hpp"
 #include "settings.hpp"
@@ -21,12 +27,13 @@ inline constexpr size_t MAX_MESSAGE_BYTES = 64 << 20;
 
 class Client {
  public:
-  // Frames since it was last set to 0.
-  uint64_t frames = 0;
+  // What stays when the connection is gone.
+  std::unique_ptr<ClientMemory> memory;
   // Its place among the receiver's clients.
   size_t index = 0;
 
-  explicit Client(Shared& shared) : shared_(shared), reader_(websocket::Peer::Server, MAX_MESSAGE_BYTES) {}
+  Client(Shared& shared, std::unique_ptr<ClientMemory> memory)
+      : memory(std::move(memory)), shared_(shared), reader_(websocket::Peer::Server, MAX_MESSAGE_BYTES) {}
 
   ~Client() {
     if (socket_ >= 0) close(socket_);
@@ -42,6 +49,9 @@ class Client {
     socket_ = ::socket(shared_.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (socket_ < 0) return fail("connect " + websocket::errorName(errno));
     websocket::sendAtOnce(socket_);
+    const int bufferBytes = static_cast<int>(shared_.settings.receiveBufferBytes);
+    // Before connecting, so that the window which the other side is told of is as small.
+    if (bufferBytes > 0) setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &bufferBytes, sizeof bufferBytes);
     const auto* address = reinterpret_cast<const sockaddr*>(&shared_.address);
     const bool isBegun = ::connect(socket_, address, shared_.addressBytes) == 0 || errno == EINPROGRESS;
     if (!isBegun) return fail("connect " + websocket::errorName(errno));
@@ -54,6 +64,18 @@ class Client {
     websocket::abortSocket(socket_);
     socket_ = -1;
     state_ = State::Gone;
+  }
+
+  // So many more bytes may be read; what is not used is saved up to `most`.
+  void allow(double bytes, double most) {
+    left_ = std::min(left_ == UNPACED ? bytes : left_ + bytes, most);
+    watch();
+  }
+
+  // As fast as they come again.
+  void open() {
+    left_ = UNPACED;
+    watch();
   }
 
   void handle(uint32_t events) {
@@ -93,6 +115,8 @@ class Client {
  private:
   enum class State { Connecting, Handshake, Open, Gone };
 
+  static constexpr double UNPACED = std::numeric_limits<double>::infinity();
+
   static bool isCloseCode(unsigned code) {
     return (code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006) ||
            (code >= 3000 && code <= 4999);
@@ -122,18 +146,21 @@ class Client {
     if (error != 0) return fail("connect " + websocket::errorName(error));
     const std::string request = opening_.request(shared_.settings, shared_.random(), shared_.random());
     state_ = State::Handshake;
-    shared_.epoll.change(socket_, EPOLLIN, this);
     out_.append(request.data(), request.size());
     flush();
   }
 
   void receive() {
-    const ssize_t count = recv(socket_, shared_.buffer, sizeof shared_.buffer, 0);
+    // One that may not read and is woken all the same has been reset: what there is comes by reading.
+    const size_t most = left_ < 1 ? sizeof shared_.buffer : static_cast<size_t>(std::min<double>(sizeof shared_.buffer, left_));
+    const ssize_t count = recv(socket_, shared_.buffer, most, 0);
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (count <= 0) return ended(count == 0 ? ECONNRESET : errno);
     shared_.nowMicros = microsOf(CLOCK_REALTIME);
     if (state_ == State::Handshake) answered(static_cast<size_t>(count));
     else feed(shared_.buffer, static_cast<size_t>(count));
+    left_ -= count;
+    watch();
   }
 
   // The other side is gone without a close frame.
@@ -152,17 +179,20 @@ class Client {
     const Opening::Answer answer = opening_.answer(shared_.buffer, count, shared_.settings, rest);
     if (answer == Opening::Answer::Cut) return;
     if (answer == Opening::Answer::Wrong) return fail(opening_.wrong);
-    open();
+    opened();
     if (!rest.empty() && state_ == State::Open) feed(reinterpret_cast<uint8_t*>(&rest[0]), rest.size());
   }
 
-  void open() {
+  void opened() {
     state_ = State::Open;
-    for (const std::string& text : shared_.settings.send) send(websocket::TEXT, text.data(), text.size());
+    for (const std::string& each : shared_.settings.send) {
+      const std::string text = memory->resuming(each);
+      send(websocket::TEXT, text.data(), text.size());
+    }
     look();
   }
 
-  void look() { isReady_ = isReady_ || acks_ >= shared_.settings.readyAcks; }
+  void look() { isReady_ = isReady_ || (acks_ >= shared_.settings.readyAcks && replays_ == 0); }
 
   void send(websocket::Opcode opcode, const void* payload, size_t count) {
     const bool wasEmpty = out_.empty();
@@ -178,19 +208,28 @@ class Client {
       if (count < 0) break;
       out_.take(static_cast<size_t>(count));
     }
-    const bool isWaiting = !out_.empty();
-    if (isWaiting != isWaiting_) shared_.epoll.change(socket_, isWaiting ? EPOLLIN | EPOLLOUT : EPOLLIN, this);
-    isWaiting_ = isWaiting;
+    watch();
+  }
+
+  // Waits for what the client can do: read while it may, write while something is left.
+  void watch() {
+    if (state_ != State::Open && state_ != State::Handshake) return;
+    const uint32_t events = (left_ < 1 ? 0 : EPOLLIN) | (out_.empty() ? 0 : EPOLLOUT);
+    if (events != watched_) shared_.epoll.change(socket_, events, this);
+    watched_ = events;
   }
 
   void frame(const FrameHeader& header, size_t bytes) {
     Counts& counts = shared_.counts;
     if (!header.isPlausible()) return counts.error("malformed frame");
-    frames += 1;
+    memory->frames += 1;
     counts.frames += 1;
     counts.bytes += bytes;
-    sequences_.take(header.stream, header.fromSeq, header.seq, header.isDerived, counts.sequences);
-    if (!header.isDerived && header.tsExchange > 0) counts.latency.add(shared_.nowMicros - header.tsExchange);
+    memory->sequences.take(header.stream, header.fromSeq, header.seq, header.isDerived, counts.sequences);
+    if (header.isDerived) return;
+    memory->reach(header.position);
+    if (replays_ > 0) counts.replayed += 1;
+    if (header.tsExchange > 0) counts.latency.add(shared_.nowMicros - header.tsExchange);
   }
 
   void text(std::string_view text) {
@@ -201,21 +240,66 @@ class Client {
     if (kind == TextKind::Frame) return frame(header, text.size());
     if (kind == TextKind::Malformed) return shared_.counts.error("malformed frame");
     Control control;
-    const auto begin = [this](uint32_t stream, int64_t seq) { sequences_.begin(stream, seq); };
-    if (!readControl(text, control, begin)) return shared_.counts.error("malformed control");
-    if (control.isError) shared_.counts.error("error " + std::string(control.code.empty() ? "unknown" : control.code));
+    if (readControl(text, control)) take(control);
+    else shared_.counts.error("malformed control");
+  }
+
+  void take(const Control& control) {
+    if (control.type == "hello" && control.epoch >= 0) memory->begin(control.epoch);
+    if (control.resume == "resumed") replays_ += 1;
+    readStreams(control, [this](uint32_t stream, int64_t seq) {
+      // What is replayed leads up to where a stream stands: then that is no beginning but what must be reached.
+      if (replays_ > 0) owed_.emplace_back(stream, seq);
+      else memory->sequences.begin(stream, seq);
+    });
+    if (control.type == "gap") gap(control);
+    if (control.type == "error") {
+      shared_.counts.error("error " + std::string(control.code.empty() ? "unknown" : control.code));
+    }
+    if (control.type == "replay_end" && replays_ > 0) replayed();
+    if (control.isAck && !control.resume.empty() && control.resume != "resumed") {
+      shared_.counts.error("resume " + std::string(control.resume));
+    }
     if (control.isAck) acks_ += 1;
     look();
+  }
+
+  void replayed() {
+    shared_.counts.replays += 1;
+    replays_ -= 1;
+    if (replays_ > 0) return;
+    for (const auto& [stream, seq] : owed_) memory->sequences.end(stream, seq, shared_.counts.sequences);
+    owed_ = {};
+  }
+
+  void gap(const Control& control) {
+    SequenceCounts& counts = shared_.counts.sequences;
+    // Of another epoch's frames: how many they were is not known, and the ack has said where their stream stands.
+    if (control.reason == "epoch") {
+      counts.gaps += 1;
+      return;
+    }
+    const bool isPlausible = control.stream >= 0 && control.stream <= UINT32_MAX && control.to >= 0;
+    const auto stream = static_cast<uint32_t>(control.stream);
+    const int64_t named =
+        isPlausible ? memory->sequences.gap(stream, control.from, control.to, counts) : Sequences::UNKNOWN;
+    if (named == Sequences::UNKNOWN) shared_.counts.error("wrong gap");
+    else memory->named += named;
   }
 
   Shared& shared_;
   int socket_ = -1;
   State state_ = State::Connecting;
   bool isReady_ = false;
-  bool isWaiting_ = false;
+  // What epoll is asked for.
+  uint32_t watched_ = EPOLLOUT;
+  // Bytes that may still be read.
+  double left_ = UNPACED;
   uint32_t acks_ = 0;
+  // Resumes whose `replay_end` is to come, and where their acks said that the streams stand: so far the replay goes.
+  uint32_t replays_ = 0;
+  std::vector<std::pair<uint32_t, int64_t>> owed_;
   Opening opening_;
   websocket::FrameReader reader_;
   websocket::Bytes out_;
-  Sequences sequences_;
 };

@@ -22,6 +22,9 @@ struct Counts {
   uint64_t frames = 0;
   // Payload bytes of frames.
   uint64_t bytes = 0;
+  // Resumes that came to their `replay_end`, and the ring frames that came before it.
+  uint64_t replays = 0;
+  uint64_t replayed = 0;
   uint64_t dropped = 0;
   SequenceCounts sequences;
   Histogram latency;
@@ -38,6 +41,9 @@ struct ReadyClients {
   uint64_t count = 0;
   uint64_t leastFrames = 0;
   uint64_t mostFrames = 0;
+  // The same of frames and those that gaps named together.
+  uint64_t leastAccounted = 0;
+  uint64_t mostAccounted = 0;
 };
 
 // A text as JSON: what a server sent may hold anything.
@@ -67,13 +73,18 @@ inline void printReport(const Counts& counts, const ReadyClients& ready) {
   const Histogram& latency = counts.latency;
   std::printf(
       "{\"event\":\"report\",\"seconds\":%.3f,\"frames\":%llu,\"bytes\":%llu,\"holes\":%llu,\"duplicates\":%llu,"
-      "\"leastFrames\":%llu,\"mostFrames\":%llu,\"clients\":%llu,"
+      "\"gaps\":%llu,\"gapFrames\":%llu,\"replays\":%llu,\"replayed\":%llu,"
+      "\"leastFrames\":%llu,\"mostFrames\":%llu,\"leastAccounted\":%llu,\"mostAccounted\":%llu,\"clients\":%llu,"
       "\"latencyUs\":{\"count\":%llu,\"min\":%u,\"mean\":%.1f,\"p50\":%u,\"p90\":%u,\"p99\":%u,\"p999\":%u,\"max\":%u},"
       "\"cpuMs\":%lld,\"dropped\":%llu,\"closed\":%s,\"errors\":%s}\n",
       seconds, static_cast<unsigned long long>(counts.frames), static_cast<unsigned long long>(counts.bytes),
       static_cast<unsigned long long>(counts.sequences.holes),
-      static_cast<unsigned long long>(counts.sequences.duplicates), static_cast<unsigned long long>(ready.leastFrames),
-      static_cast<unsigned long long>(ready.mostFrames), static_cast<unsigned long long>(ready.count),
+      static_cast<unsigned long long>(counts.sequences.duplicates),
+      static_cast<unsigned long long>(counts.sequences.gaps), static_cast<unsigned long long>(counts.sequences.gapFrames),
+      static_cast<unsigned long long>(counts.replays), static_cast<unsigned long long>(counts.replayed),
+      static_cast<unsigned long long>(ready.leastFrames), static_cast<unsigned long long>(ready.mostFrames),
+      static_cast<unsigned long long>(ready.leastAccounted), static_cast<unsigned long long>(ready.mostAccounted),
+      static_cast<unsigned long long>(ready.count),
       static_cast<unsigned long long>(latency.count()), latency.min(), latency.mean(), latency.quantile(0.5),
       latency.quantile(0.9), latency.quantile(0.99), latency.quantile(0.999), latency.max(),
       static_cast<long long>(processorMs), static_cast<unsigned long long>(counts.dropped),

@@ -45,10 +45,11 @@ inline TextKind readJsonFrame(std::string_view text, FrameHeader& frame) {
   bool hasSeq = false;
   bool hasFromSeq = false;
   frame = {};
-  while (found < 5 && scan.next()) {
+  while (found < 6 && scan.next()) {
     if (scan.key == "seq") found += 1, hasSeq = websocket::readInteger(scan.value, frame.seq);
     else if (scan.key == "from_seq") found += 1, hasFromSeq = websocket::readInteger(scan.value, frame.fromSeq);
     else if (scan.key == "stream" && scan.value[0] != '{') found += 1, websocket::readInteger(scan.value, stream);
+    else if (scan.key == "position") found += 1, websocket::readInteger(scan.value, frame.position);
     else if (scan.key == "ts_exchange") found += 1, websocket::readInteger(scan.value, frame.tsExchange);
     else if (scan.key == "flags") {
       found += 1;
@@ -91,16 +92,47 @@ inline TextKind readRelayedTrade(std::string_view text, SymbolNumbers& symbols, 
   return TextKind::Frame;
 }
 
-// A control message: whether it is an ack, an error, and the streams of which it says where they stand.
+// A control message: what it is, and the parts of it that matter; texts without their quotes.
 struct Control {
   bool isAck = false;
-  bool isError = false;
+  std::string_view type;
   std::string_view code;
+  // What became of a subscribe's `resume`; empty when it had none.
+  std::string_view resume;
+  std::string_view reason;
+  // The streams of which it says where they stand: an array, and an object.
+  std::string_view streams;
+  std::string_view added;
+  // A hello's.
+  int64_t epoch = -1;
+  // A gap's; -1 where it does not say.
+  int64_t stream = -1;
+  int64_t from = -1;
+  int64_t to = -1;
 };
 
+// Reads a control message; false when it is no JSON.
+inline bool readControl(std::string_view text, Control& control) {
+  websocket::JsonScan scan(text);
+  while (scan.next()) {
+    if (scan.key == "status") control.isAck = scan.value == "\"subscribed\"";
+    else if (scan.key == "type") control.type = websocket::textOf(scan.value);
+    else if (scan.key == "code") control.code = websocket::textOf(scan.value);
+    else if (scan.key == "resume") control.resume = websocket::textOf(scan.value);
+    else if (scan.key == "reason") control.reason = websocket::textOf(scan.value);
+    else if (scan.key == "epoch") websocket::readInteger(scan.value, control.epoch);
+    else if (scan.key == "from") websocket::readInteger(scan.value, control.from);
+    else if (scan.key == "to") websocket::readInteger(scan.value, control.to);
+    else if (scan.key == "stream" && scan.value[0] == '{') control.added = scan.value;
+    else if (scan.key == "stream") websocket::readInteger(scan.value, control.stream);
+    else if (scan.key == "streams" && scan.value[0] == '[') control.streams = scan.value;
+  }
+  return scan.isSound;
+}
+
 // Reads {"stream":number,"seq":number,…} and hands it over.
-template <typename Begin>
-void readStreamInfo(std::string_view text, Begin begin) {
+template <typename Take>
+void readStreamInfo(std::string_view text, Take take) {
   websocket::JsonScan scan(text);
   int64_t stream = -1;
   int64_t seq = -1;
@@ -108,22 +140,14 @@ void readStreamInfo(std::string_view text, Begin begin) {
     if (scan.key == "stream") websocket::readInteger(scan.value, stream);
     else if (scan.key == "seq") websocket::readInteger(scan.value, seq);
   }
-  if (stream >= 0 && stream <= UINT32_MAX && seq >= 0) begin(static_cast<uint32_t>(stream), seq);
+  if (stream >= 0 && stream <= UINT32_MAX && seq >= 0) take(static_cast<uint32_t>(stream), seq);
 }
 
-// Reads a control message; false when it is no JSON. `begin(stream, seq)` takes each stream that it tells of.
-template <typename Begin>
-bool readControl(std::string_view text, Control& control, Begin begin) {
-  websocket::JsonScan scan(text);
-  while (scan.next()) {
-    if (scan.key == "status") control.isAck = scan.value == "\"subscribed\"";
-    else if (scan.key == "type") control.isError = scan.value == "\"error\"";
-    else if (scan.key == "code") control.code = websocket::textOf(scan.value);
-    else if (scan.key == "stream" && scan.value[0] == '{') readStreamInfo(scan.value, begin);
-    else if (scan.key == "streams" && scan.value[0] == '[') {
-      websocket::JsonScan streams(scan.value);
-      while (streams.next()) readStreamInfo(streams.value, begin);
-    }
-  }
-  return scan.isSound;
+// Hands over each stream that a control message tells of.
+template <typename Take>
+void readStreams(const Control& control, Take take) {
+  if (!control.added.empty()) readStreamInfo(control.added, take);
+  if (control.streams.empty()) return;
+  websocket::JsonScan streams(control.streams);
+  while (streams.next()) readStreamInfo(streams.value, take);
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <limits>
 #include <memory>
 #include <sstream>
@@ -18,6 +19,9 @@
 // Handshakes at a time: fewer than the listen queue of a server holds (512 for uWebSockets.js, libuv and ws).
 inline constexpr uint32_t MAX_HANDSHAKES = 256;
 inline constexpr int RAMP_STEP_MS = 2;
+inline constexpr int PACE_STEP_MS = 10;
+// A client that did not read saves up so much, seconds.
+inline constexpr double SAVED_SECONDS = 0.1;
 
 class Receiver {
  public:
@@ -44,7 +48,7 @@ class Receiver {
     while (!isQuitting_) {
       progress();
       const bool isRamping = toBegin_ > 0 && handshakes_ < MAX_HANDSHAKES;
-      const int timeoutMs = isRamping ? RAMP_STEP_MS : -1;
+      const int timeoutMs = isRamping ? RAMP_STEP_MS : bytesPerSecond_ > 0 ? PACE_STEP_MS : -1;
       const int count = shared_->epoll.wait(events.data(), static_cast<int>(events.size()), timeoutMs);
       for (int index = 0; index < count; index += 1) {
         if (events[index].data.ptr == &commands_) {
@@ -52,6 +56,7 @@ class Receiver {
         } else handle(*static_cast<Client*>(events[index].data.ptr), events[index].events);
       }
       forget();
+      allowMore();
     }
     return 0;
   }
@@ -98,7 +103,10 @@ class Receiver {
   }
 
   void begin() {
-    clients_.push_back(std::make_unique<Client>(*shared_));
+    std::unique_ptr<ClientMemory> memory;
+    if (kept_.empty()) memory = std::make_unique<ClientMemory>();
+    else memory = std::move(kept_.front()), kept_.pop_front();
+    clients_.push_back(std::make_unique<Client>(*shared_, std::move(memory)));
     Client& client = *clients_.back();
     client.index = clients_.size() - 1;
     handshakes_ += 1;
@@ -152,10 +160,12 @@ class Receiver {
     words >> word >> argument >> more;
     uint32_t count = 0;
     const bool isPlain = argument.empty();
-    const bool isCounted = more.empty() && readCount(argument, MAX_CLIENTS, count);
+    const bool isPace = more.empty() && word == "pace" && readCount(argument, MAX_BYTES_PER_SECOND, count);
+    const bool isCounted = !isPace && more.empty() && readCount(argument, MAX_CLIENTS, count);
     if (word == "reset" && isPlain) reset();
     else if (word == "report" && isPlain) report();
     else if (word == "quit" && isPlain) isQuitting_ = true;
+    else if (isPace) pace(count);
     else if (word == "drop" && isCounted) drop(count);
     else if (word == "connect" && isCounted) connect(count);
     else std::fprintf(stderr, "receiver: unknown command: %s\n", line.c_str());
@@ -163,19 +173,49 @@ class Receiver {
 
   void reset() {
     shared_->counts = Counts();
-    for (const auto& client : clients_) client->frames = 0;
+    for (const auto& client : clients_) {
+      if (client->memory != nullptr) client->memory->frames = client->memory->named = 0;
+    }
+    for (const auto& memory : kept_) memory->frames = memory->named = 0;
+  }
+
+  // Has each client that is ready read so many bytes a second; 0 is as fast as they come.
+  void pace(uint32_t bytesPerSecond) {
+    bytesPerSecond_ = bytesPerSecond;
+    pacedMicros_ = microsOf(CLOCK_MONOTONIC);
+    for (const auto& client : clients_) {
+      if (!client->isReady() || client->isGone()) continue;
+      client->open();
+      if (bytesPerSecond > 0) client->allow(0, 0);
+    }
+  }
+
+  void allowMore() {
+    const int64_t now = microsOf(CLOCK_MONOTONIC);
+    if (bytesPerSecond_ == 0 || now - pacedMicros_ < PACE_STEP_MS * 1000) return;
+    const double bytes = bytesPerSecond_ * ((now - pacedMicros_) / 1e6);
+    const double most = std::max(1.0, bytesPerSecond_ * SAVED_SECONDS);
+    pacedMicros_ = now;
+    for (const auto& client : clients_) {
+      if (client->isReady() && !client->isGone()) client->allow(bytes, most);
+    }
   }
 
   void report() {
     ReadyClients ready;
     ready.leastFrames = std::numeric_limits<uint64_t>::max();
+    ready.leastAccounted = ready.leastFrames;
     for (const auto& client : clients_) {
       if (!client->isReady() || client->isGone()) continue;
       ready.count += 1;
-      ready.leastFrames = std::min(ready.leastFrames, client->frames);
-      ready.mostFrames = std::max(ready.mostFrames, client->frames);
+      const uint64_t frames = client->memory->frames;
+      const uint64_t accounted = frames + client->memory->named;
+      ready.leastFrames = std::min(ready.leastFrames, frames);
+      ready.mostFrames = std::max(ready.mostFrames, frames);
+      ready.leastAccounted = std::min(ready.leastAccounted, accounted);
+      ready.mostAccounted = std::max(ready.mostAccounted, accounted);
     }
-    if (ready.count == 0) ready.leastFrames = 0;
+    if (ready.count == 0) ready.leastFrames = ready.leastAccounted = 0;
     printReport(shared_->counts, ready);
   }
 
@@ -184,6 +224,7 @@ class Receiver {
       if (count == 0) break;
       if (!client->isReady() || client->isGone()) continue;
       client->drop();
+      if (shared_->settings.resume != 0 && client->memory->canResume()) kept_.push_back(std::move(client->memory));
       settle(*client, false, true);
       count -= 1;
     }
@@ -201,6 +242,8 @@ class Receiver {
   websocket::CommandLines commands_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::vector<Client*> gone_;
+  // Of clients that were dropped, for those that come back.
+  std::deque<std::unique_ptr<ClientMemory>> kept_;
   // Clients that are to be ready before the next `ready` is told; those that are; those still to be begun.
   uint32_t wanted_ = 0;
   uint32_t ready_ = 0;
@@ -210,6 +253,9 @@ class Receiver {
   double allowed_ = 0;
   int64_t rampedMicros_ = microsOf(CLOCK_MONOTONIC);
   int64_t startedMicros_ = microsOf(CLOCK_MONOTONIC);
+  // What each client may read; 0 without a pace. When it was last allowed more.
+  uint32_t bytesPerSecond_ = 0;
+  int64_t pacedMicros_ = 0;
   bool isTold_ = false;
   bool isLossTold_ = false;
   bool isQuitting_ = false;

@@ -7,12 +7,18 @@
 
 // What was lost and what came twice, over all streams of all clients.
 struct SequenceCounts {
+  // Frames missing of which no gap told.
   uint64_t holes = 0;
   uint64_t duplicates = 0;
+  // Gaps that a server told of, and the frames that they named.
+  uint64_t gaps = 0;
+  uint64_t gapFrames = 0;
 };
 
 class Sequences {
  public:
+  static constexpr int64_t UNKNOWN = -1;
+
   // Where an ack says that a stream stands; one that is held already stays as it is.
   void begin(uint32_t stream, int64_t seq) {
     Entry& entry = find(stream);
@@ -25,9 +31,30 @@ class Sequences {
     const int64_t held = entry.isUsed ? entry.held : fromSeq - 1;
     if (fromSeq > held + 1) counts.holes += fromSeq - held - 1;
     if (!isDerived && seq <= held) counts.duplicates += 1;
-    const int64_t now = seq > held ? seq : held;
-    if (entry.isUsed) entry.held = now;
-    else use(entry, stream, now);
+    hold(entry, stream, seq > held ? seq : held);
+  }
+
+  // A gap names the frames `from` (UNKNOWN: the first that is not held) `to`; returns how many. UNKNOWN for a wrong one,
+  // which begins with what is held or ends before it begins, and changes nothing.
+  int64_t gap(uint32_t stream, int64_t from, int64_t to, SequenceCounts& counts) {
+    Entry& entry = find(stream);
+    const bool isOpen = from == UNKNOWN;
+    const int64_t held = entry.isUsed ? entry.held : isOpen ? to : from - 1;
+    const int64_t first = isOpen ? held + 1 : from;
+    // From what is held on, a server that does not know it may come to name nothing.
+    if (first <= held || to < first - isOpen) return UNKNOWN;
+    if (first > held + 1) counts.holes += first - held - 1;
+    counts.gaps += 1;
+    counts.gapFrames += to - first + 1;
+    hold(entry, stream, to);
+    return to - first + 1;
+  }
+
+  // All up to `seq` must have come by now: what is not held is missing.
+  void end(uint32_t stream, int64_t seq, SequenceCounts& counts) {
+    Entry& entry = find(stream);
+    if (entry.isUsed && entry.held < seq) counts.holes += seq - entry.held;
+    if (!entry.isUsed || entry.held < seq) hold(entry, stream, seq);
   }
 
  private:
@@ -46,6 +73,11 @@ class Sequences {
     while (entries_[at].isUsed && entries_[at].stream != stream) at = (at + 1) & mask_;
     last_ = at;
     return entries_[at];
+  }
+
+  void hold(Entry& entry, uint32_t stream, int64_t held) {
+    if (entry.isUsed) entry.held = held;
+    else use(entry, stream, held);
   }
 
   void use(Entry& entry, uint32_t stream, int64_t held) {

@@ -22,10 +22,16 @@ struct Settings {
   uint32_t readyAcks = 0;
   // Connections begun a second; 0 as many as the handshakes allow.
   uint32_t rampPerSecond = 0;
+  // A client that comes back after a `drop` goes on where the dropped one stood, by `resume`.
+  uint32_t resume = 0;
+  // Bytes that the system may receive ahead of a client; 0 is its own choice.
+  uint32_t receiveBufferBytes = 0;
 };
 
 inline constexpr uint32_t MAX_CLIENTS = 60'000;
 inline constexpr uint32_t MAX_PER_SECOND = 1'000'000;
+inline constexpr uint32_t MAX_BYTES_PER_SECOND = 100'000'000;
+inline constexpr uint32_t MAX_BUFFER_BYTES = 100'000'000;
 
 // Reads a whole number of at most `largest`.
 inline bool readCount(const std::string& text, uint32_t largest, uint32_t& out) {
@@ -55,6 +61,8 @@ inline std::string readSettings(const std::vector<std::string>& args, Settings& 
   std::string form;
   std::string readyAcks;
   std::string ramp = "0";
+  std::string resume = "0";
+  std::string buffer = "0";
   for (size_t index = 0; index < args.size(); index += 2) {
     const std::string& flag = args[index];
     std::string* value = flag == "--url"          ? &url
@@ -63,6 +71,8 @@ inline std::string readSettings(const std::vector<std::string>& args, Settings& 
                          : flag == "--protocol"   ? &settings.protocol
                          : flag == "--ready-acks" ? &readyAcks
                          : flag == "--ramp"       ? &ramp
+                         : flag == "--resume"     ? &resume
+                         : flag == "--receive-buffer" ? &buffer
                                                   : nullptr;
     if (value == nullptr && flag != "--send") return "unknown argument " + flag;
     if (index + 1 == args.size()) return flag + " needs a value";
@@ -82,5 +92,9 @@ inline std::string readSettings(const std::vector<std::string>& args, Settings& 
   if (!readCount(clients, MAX_CLIENTS, settings.clients)) return wrong("--clients", MAX_CLIENTS, clients);
   if (!readCount(readyAcks, MAX_CLIENTS, settings.readyAcks)) return wrong("--ready-acks", MAX_CLIENTS, readyAcks);
   if (!readCount(ramp, MAX_PER_SECOND, settings.rampPerSecond)) return wrong("--ramp", MAX_PER_SECOND, ramp);
+  if (!readCount(resume, 1, settings.resume)) return wrong("--resume", 1, resume);
+  if (!readCount(buffer, MAX_BUFFER_BYTES, settings.receiveBufferBytes)) {
+    return wrong("--receive-buffer", MAX_BUFFER_BYTES, buffer);
+  }
   return {};
 }

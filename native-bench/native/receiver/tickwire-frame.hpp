@@ -7,6 +7,8 @@
 
 struct FrameHeader {
   uint32_t stream;
+  // The place in the ring; that of a derived frame says nothing.
+  int64_t position;
   int64_t seq;
   int64_t fromSeq;
   // Microseconds since 1970; 0 unknown.
@@ -67,7 +69,7 @@ class Table {
 };
 
 // Fields of table Frame, in the schema's order from 0.
-enum Slot : unsigned { STREAM = 0, SEQ = 4, FROM_SEQ = 5, TS_EXCHANGE = 6, FLAGS = 9 };
+enum Slot : unsigned { STREAM = 0, POSITION = 3, SEQ = 4, FROM_SEQ = 5, TS_EXCHANGE = 6, FLAGS = 9 };
 
 inline constexpr uint32_t FLAG_DERIVED = 1;
 
@@ -75,8 +77,9 @@ inline constexpr uint32_t FLAG_DERIVED = 1;
 inline bool readFrame(const uint8_t* bytes, size_t length, FrameHeader& frame) {
   Table table;
   uint32_t flags = 0;
-  if (!table.attach(bytes, length) || !table.read(STREAM, frame.stream) || !table.read(SEQ, frame.seq) ||
-      !table.read(FROM_SEQ, frame.fromSeq) || !table.read(TS_EXCHANGE, frame.tsExchange) || !table.read(FLAGS, flags)) {
+  if (!table.attach(bytes, length) || !table.read(STREAM, frame.stream) ||
+      !table.read(POSITION, frame.position) || !table.read(SEQ, frame.seq) || !table.read(FROM_SEQ, frame.fromSeq) ||
+      !table.read(TS_EXCHANGE, frame.tsExchange) || !table.read(FLAGS, flags)) {
     return false;
   }
   frame.isDerived = (flags & FLAG_DERIVED) != 0;

@@ -1,4 +1,5 @@
 import type { Engine } from "../../engine/engine.ts";
+import type { JournalFigures } from "../../journal/writer.ts";
 import { channelOfSlot, SLOT_LIQUIDATIONS, SLOT_TRADES, streamOf } from "../../market/channel.ts";
 import { STATE_LIVE, STATE_QUIET, STATE_STALE, STATES } from "../../market/sink.ts";
 import type { Handler } from "../http.ts";
@@ -29,6 +30,8 @@ export function ready(services: Services, required: readonly string[], stopping:
     const body: Record<string, unknown> = { status: ok ? "ready" : "not_ready", window_seconds: window };
     if (missing.length > 0) body.missing = missing;
     if (stopping()) body.stopping = true;
+    const journal = services.journal();
+    if (journal !== undefined) body.journal = describeJournal(journal);
     if (query.has("verbose")) {
       const books = engine.books.counts();
       const silent = silentStreams(engine);
@@ -45,6 +48,10 @@ export function ready(services: Services, required: readonly string[], stopping:
     }
     return json(body, ok ? 200 : 503);
   };
+}
+
+function describeJournal({ state, written, synced, lag, lost, lastError }: JournalFigures): object {
+  return { state, written, synced, lag, lost, ...(lastError === undefined ? {} : { last_error: lastError }) };
 }
 
 interface SilentStreams {

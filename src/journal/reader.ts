@@ -1,0 +1,218 @@
+import { DIRECTORY_STREAM } from "../market/channel.ts";
+import type { FrameView } from "../wire/generated/views.ts";
+import { type Memory, scratchMemory } from "../wire/memory.ts";
+import { type Files, type JournalFile, journalFiles, systemFiles } from "./files.ts";
+import { GAP_CAUSES, type GapCause, KIND_DIRECTORY, KIND_END, KIND_FRAME, KIND_GAP } from "./format.ts";
+import { type Damage, Progress } from "./progress.ts";
+import { SCAN_DAMAGE, SCAN_END } from "./scanner.ts";
+import { SegmentReader } from "./segment-reader.ts";
+import { openSource } from "./source.ts";
+
+/**
+ * A stored frame. One object is used for all: it and what it refers to hold until the next one is asked for.
+ */
+export interface JournalFrame {
+  epoch: number;
+  position: number;
+  sequence: number;
+  stream: number;
+  /** When it was committed, microseconds. */
+  time: number;
+  /** Its bytes, as they were in the ring: `length` of them from `at`, a multiple of 8, on. */
+  memory: Memory;
+  at: number;
+  length: number;
+  readonly bytes: Uint8Array;
+  /** True for a directory frame that repeats what was known before: no event. */
+  copy: boolean;
+}
+
+/** Frames that the journal says it could not get. */
+export interface StatedGap {
+  file: string;
+  epoch: number;
+  from: number;
+  to: number;
+  cause: GapCause;
+}
+
+/** What to read; everything that is left out does not narrow. */
+export interface ReadOptions {
+  /** Only this epoch; must be given with positions. */
+  epoch?: number;
+  /** First and last position, both included. */
+  fromPosition?: number;
+  toPosition?: number;
+  /** First and last time of commit, microseconds, both included. */
+  fromTime?: number;
+  toTime?: number;
+  streams?: (stream: number) => boolean;
+  /** Yields the directory as it was where the reading of each file begins, too, whatever streams are asked for. */
+  copies?: boolean;
+  onDamage?: (damage: Damage) => void;
+  onGap?: (gap: StatedGap) => void;
+}
+
+/** Reads the frames of a directory in order, plain and compressed files alike; may be used while it is written. */
+export class JournalReader {
+  readonly #directory: string;
+  readonly #files: Files;
+
+  constructor(directory: string, files: Files = systemFiles) {
+    this.#directory = directory;
+    this.#files = files;
+  }
+
+  /** The files there are, oldest first. */
+  files(): JournalFile[] {
+    return journalFiles(this.#files, this.#directory);
+  }
+
+  /** Yields every whole frame that was asked for, once. Damage is reported, never thrown. */
+  *frames(options: ReadOptions = {}): IterableIterator<JournalFrame> {
+    const progress = new Progress((damage) => options.onDamage?.(damage));
+    for (const file of this.files()) {
+      const source = openSource(this.#files, file);
+      if (source === undefined) {
+        progress.damaged({ file: file.name, offset: 0, length: 0, from: 1, to: 0, atEnd: true });
+        continue;
+      }
+      const segment = new SegmentReader(source);
+      try {
+        if (isWanted(segment, options)) yield* new FileRead(file.name, segment, options, progress).frames();
+      } finally {
+        segment.close();
+      }
+    }
+    progress.end();
+  }
+}
+
+/** Whether the header leaves a chance that something wanted is in the file. */
+function isWanted({ header }: SegmentReader, options: ReadOptions): boolean {
+  if (header === undefined) return true;
+  const { epoch = header.epoch, toPosition = Number.POSITIVE_INFINITY, toTime = Number.POSITIVE_INFINITY } = options;
+  return header.epoch === epoch && header.firstPosition <= toPosition && header.created <= toTime;
+}
+
+/** The reading of one file. */
+class FileRead {
+  readonly #name: string;
+  readonly #segment: SegmentReader;
+  readonly #options: ReadOptions;
+  readonly #progress: Progress;
+
+  constructor(name: string, segment: SegmentReader, options: ReadOptions, progress: Progress) {
+    this.#name = name;
+    this.#segment = segment;
+    this.#options = options;
+    this.#progress = progress;
+  }
+
+  *frames(): IterableIterator<JournalFrame> {
+    const { scanner, header } = this.#segment;
+    const start = this.#start();
+    if (this.#options.copies === true) yield* this.#copies(start);
+    scanner.seek(start);
+    this.#progress.begin(this.#name, header, start > 0);
+    const frame = new StoredFrame();
+    for (let kind = scanner.next(); kind !== SCAN_END; kind = scanner.next()) {
+      if (kind === SCAN_DAMAGE) this.#damaged();
+      else if (kind === KIND_GAP) this.#gap();
+      else if (kind === KIND_END) this.#reach(this.#epoch, this.#number(0) + 1, this.#number(0));
+      else if (kind === KIND_FRAME && this.#segment.attachFrame()) {
+        const { position, epoch, tsPublish } = this.#segment.frame;
+        const isRepeated = epoch === this.#progress.epoch && position <= this.#progress.reached;
+        this.#reach(epoch, position, position);
+        if (position > (this.#options.toPosition ?? position) || tsPublish > (this.#options.toTime ?? tsPublish))
+          return;
+        if (!isRepeated && this.#isWanted(this.#segment.frame)) yield frame.over(this.#segment, false);
+      }
+    }
+  }
+
+  /** Where in the file what is wanted begins; 0 when it is read whole. */
+  #start(): number {
+    const { fromPosition = 0, fromTime = 0 } = this.#options;
+    if (fromPosition === 0 && fromTime === 0) return 0;
+    return this.#segment.find((frame) => frame.position < fromPosition || frame.tsPublish < fromTime);
+  }
+
+  #isWanted(frame: FrameView): boolean {
+    const { epoch = frame.epoch, fromPosition = 0, fromTime = 0, streams } = this.#options;
+    if (frame.epoch !== epoch || frame.position < fromPosition || frame.tsPublish < fromTime) return false;
+    return streams === undefined || streams(frame.stream);
+  }
+
+  /** The directory as it was at `end`: that of the file's opening, and what was told of it between the two. */
+  *#copies(end: number): IterableIterator<JournalFrame> {
+    const { scanner } = this.#segment;
+    const frame = new StoredFrame();
+    scanner.seek(0);
+    for (let kind = scanner.next(); kind !== SCAN_END; kind = scanner.next()) {
+      const isCopy = kind === KIND_DIRECTORY;
+      if (!isCopy && scanner.offset >= end && kind === KIND_FRAME) break;
+      if ((!isCopy && kind !== KIND_FRAME) || !this.#segment.attachFrame()) continue;
+      if (isCopy || this.#segment.frame.stream === DIRECTORY_STREAM) yield frame.over(this.#segment, true);
+    }
+  }
+
+  get #epoch(): number {
+    return this.#segment.header?.epoch ?? this.#progress.epoch;
+  }
+
+  #number(index: number): number {
+    const { memory, at } = this.#segment.scanner;
+    return memory.f64[(at >> 3) + index] as number;
+  }
+
+  #reach(epoch: number, from: number, to: number): void {
+    this.#progress.reach(this.#name, this.#segment.scanner.offset, epoch, from, to);
+  }
+
+  #gap(): void {
+    const [from, to, cause] = [this.#number(0), this.#number(1), this.#number(2)];
+    this.#reach(this.#epoch, from, to);
+    const { epoch = this.#epoch, fromPosition = from, toPosition = to } = this.#options;
+    if (epoch !== this.#epoch || to < fromPosition || from > toPosition) return;
+    this.#options.onGap?.({ file: this.#name, epoch, from, to, cause: GAP_CAUSES[cause] ?? "lapped" });
+  }
+
+  #damaged(): void {
+    const { offset, bytes, size } = this.#segment.scanner;
+    const atEnd = offset + bytes >= size;
+    this.#progress.damaged({ file: this.#name, offset, length: bytes, from: 1, to: 0, atEnd });
+  }
+}
+
+const NOTHING = scratchMemory(8);
+
+class StoredFrame implements JournalFrame {
+  epoch = 0;
+  position = 0;
+  sequence = 0;
+  stream = 0;
+  time = 0;
+  memory = NOTHING;
+  at = 0;
+  length = 0;
+  copy = false;
+
+  get bytes(): Uint8Array {
+    return this.memory.u8.subarray(this.at, this.at + this.length);
+  }
+
+  /** The frame that the segment stands on. */
+  over({ scanner, frame }: SegmentReader, copy: boolean): this {
+    this.epoch = frame.epoch;
+    this.position = frame.position;
+    this.sequence = frame.seq;
+    this.stream = frame.stream;
+    this.time = frame.tsPublish;
+    this.memory = scanner.memory;
+    this.at = scanner.at;
+    this.length = scanner.length;
+    this.copy = copy;
+    return this;
+  }
+}
