@@ -187,9 +187,10 @@ export class CatchUp {
     const at = ring.placeOf(record);
     if (reading.needsSnapshot && !this.#isSnapshot(ring.memory, at)) return 0;
     if (this.#isHole(reading, sequence - 1) && !reading.needsSnapshot) {
-      this.#gap(stream, reading, sequence - 1, "window");
-      // What follows is of no use without what it changes.
-      if (slotIn(stream) === SLOT_ORDERBOOK) return this.#snapshot(stream, reading);
+      // A book's changes are of no use without what they change: the gap reaches up to the snapshot that follows it.
+      const isBook = slotIn(stream) === SLOT_ORDERBOOK;
+      this.#gap(stream, reading, isBook ? this.#services.engine.frames.sequence(stream) : sequence - 1, "window");
+      if (isBook) return this.#snapshot(stream, reading);
     }
     reading.held = sequence;
     reading.whole = true;
