@@ -241,6 +241,42 @@ test("metrics: what conflation left out is counted, by its period", async () => 
   await served.stop();
 });
 
+test("metrics: streams whose cadence is known, what is silent now, and how often there was silence", async () => {
+  const served = await market();
+  const { freshness } = served.engine;
+  const probe = await Probe.open(`${served.url}/stream`);
+  await probe.subscribe(1, { symbols: "BTC/USDT", exchanges: "test-a", channels: ["quotes", "trades"] });
+  await settled(served);
+  const LOOK = 100_000;
+  let now = 1e15;
+  const look = (times: number) => {
+    for (const until = now + times * LOOK; now < until; freshness.sweep(now)) now += LOOK;
+  };
+  for (let each = 1; each <= 30; each += 1) {
+    served.a.quote(served.btc, 90 + each);
+    look(1);
+  }
+  const before = await scrape(served);
+  strictEqual(before.of('tickwire_watched_streams{cadence="learned"}'), 1, "the quotes");
+  strictEqual(before.of('tickwire_watched_streams{cadence="learning"}'), 1, "the trades");
+  strictEqual(before.of('tickwire_silences_total{state="quiet"}'), 0);
+  look(40);
+  const quiet = await scrape(served);
+  strictEqual(quiet.of('tickwire_streams{exchange="test-a",channel="quotes",state="quiet"}'), 1);
+  strictEqual(quiet.of('tickwire_silences_total{state="quiet"}'), 1);
+  strictEqual(quiet.of('tickwire_silences_total{state="stale"}'), 0);
+  look(80);
+  const stale = await scrape(served);
+  strictEqual(stale.of('tickwire_streams{exchange="test-a",channel="quotes",state="stale"}'), 1);
+  strictEqual(stale.of('tickwire_silences_total{state="stale"}'), 1);
+  served.a.quote(served.btc, 200);
+  const live = await scrape(served);
+  strictEqual(live.of('tickwire_streams{exchange="test-a",channel="quotes",state="live"}'), 1);
+  strictEqual(live.of('tickwire_silences_total{state="quiet"}'), 1, "what was stays counted");
+  await leave(served, probe);
+  await served.stop();
+});
+
 test("metrics: single instruments only where they were named", async () => {
   const served = await market({ metricsSymbols: ["BTC/USDT"] });
   const probe = await Probe.open(`${served.url}/stream`);

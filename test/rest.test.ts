@@ -2,7 +2,8 @@
 import { deepStrictEqual, match, strictEqual } from "node:assert";
 import { request } from "node:http";
 import { test } from "node:test";
-import { STATE_DOWN } from "../src/market/sink.ts";
+import { SLOT_QUOTES, SLOT_TRADES, streamOf } from "../src/market/channel.ts";
+import { STATE_DOWN, STATE_QUIET, STATE_STALE } from "../src/market/sink.ts";
 import type { Any, Served, ServeOptions } from "./serve.ts";
 import { leave, Probe, serve, settled, spot, type Venue } from "./serve.ts";
 
@@ -67,6 +68,43 @@ test("/health and /ready", async () => {
   server.engine.connection(server.b.id, STATE_DOWN, "made for this test");
   const down = await get(server, "/ready");
   deepStrictEqual([down.status, down.json.status, down.json.missing], [503, "not_ready", ["test-b"]]);
+  await server.stop();
+});
+
+test("/ready?verbose counts the quiet and the stale streams of each venue, and names the first of them", async () => {
+  const server = await served();
+  const symbols = Array.from({ length: 30 }, (_, index) => `A${index}/USDT`);
+  server.b.list(spot(symbols));
+  const silent = async () =>
+    ((await get(server, "/ready?verbose")).json.feeds as Any[]).map(({ exchange, quiet, stale }) => ({
+      exchange,
+      quiet,
+      stale,
+    }));
+  const none = { count: 0, streams: [] };
+  deepStrictEqual(await silent(), [
+    { exchange: "test-a", quiet: none, stale: none },
+    { exchange: "test-b", quiet: none, stale: none },
+  ]);
+  const { states } = server.engine;
+  states.set(streamOf(server.btc, SLOT_TRADES), STATE_QUIET, "silent for 3.0 s");
+  states.set(streamOf(server.btc, SLOT_QUOTES), STATE_STALE, "silent for 12.0 s");
+  for (const symbol of symbols) {
+    states.set(streamOf(server.b.ids.get(symbol) as number, SLOT_TRADES), STATE_QUIET, "silent for 3.0 s");
+  }
+  deepStrictEqual(await silent(), [
+    {
+      exchange: "test-a",
+      quiet: { count: 1, streams: ["trades BTC/USDT"] },
+      stale: { count: 1, streams: ["quotes BTC/USDT"] },
+    },
+    {
+      exchange: "test-b",
+      quiet: { count: 30, streams: symbols.slice(0, 20).map((symbol) => `trades ${symbol}`) },
+      stale: none,
+    },
+  ]);
+  strictEqual((await get(server, "/ready")).status, 200, "a silent stream is no outage of the server");
   await server.stop();
 });
 

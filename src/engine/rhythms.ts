@@ -36,7 +36,7 @@ const NATURAL_INTERVALS = 30;
 const NATURAL_SILENCES = 4;
 /** The longest silence says little after few looks with news: after n it counts as 1 + 50 / n times itself. */
 const DOUBT = 50;
-/** A silence that surprised counts for no more than so many times the longest before it. */
+/** A silence counts for no more than so many times the longest before it. */
 const MOST_GROWTH = 2;
 
 /**
