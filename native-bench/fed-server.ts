@@ -50,5 +50,6 @@ export function serverOf(engine: Engine, indicators: IndicatorSet, turn: Turn, q
     metricsSymbols: [],
     feeds: () => [],
     journal: () => undefined,
+    past: undefined,
   });
 }

@@ -8,7 +8,9 @@ import type { Feed } from "./feeds/feed.ts";
 import { createFeed } from "./feeds/index.ts";
 import { RecordedTime } from "./feeds/recording-time.ts";
 import { IndicatorSet } from "./indicators/registry.ts";
+import type { OpenedJournal } from "./journal/open.ts";
 import { openJournal } from "./journal/open.ts";
+import { epochsOf, JournalPast, namesOf } from "./journal/past.ts";
 import { JournalWriter } from "./journal/writer.ts";
 import type { Instrument } from "./market/instrument.ts";
 import { Catalog } from "./market/instrument.ts";
@@ -45,7 +47,11 @@ export class Gateway {
   readonly #demand: Demand;
   readonly #timers: Timers;
   readonly #stopTimers: (() => void)[] = [];
+  #opened: OpenedJournal | undefined;
   #journal: JournalWriter | undefined;
+  #past: JournalPast | undefined;
+  /** Why it cannot start. */
+  #error: string | undefined;
 
   constructor(config: Config, log: Logger, version: string) {
     this.#config = config;
@@ -54,6 +60,7 @@ export class Gateway {
     this.#turn = new Turn(isReplay ? this.#recorded : new SystemClock());
     this.#timers = isReplay ? this.#recorded : systemTimers;
     const catalog = new Catalog();
+    this.#openJournal(catalog);
     const indicators = new IndicatorSet();
     const random = new Random(randomInt(2 ** 32));
     this.engine = new Engine({
@@ -110,6 +117,7 @@ export class Gateway {
       requiredVenues: config.require,
       metricsSymbols: config.metricsSymbols,
       journal: () => this.#journal?.figures,
+      past: this.#past,
       feeds: () => this.feeds.map(({ name, counters }) => ({ exchange: name, counters: { ...counters } })),
     });
     catalog.onListed((instrument) => this.#keepConfigured(instrument));
@@ -147,31 +155,34 @@ export class Gateway {
     });
   }
 
-  /** Opens the journal and has another thread write it from now on; returns what is wrong. */
-  #keepJournal(): string | undefined {
-    const { journal, mode } = this.#config;
-    if (journal === undefined) return undefined;
+  /** Opens the journal, and gives the instruments that it knows the ids that they had. */
+  #openJournal(catalog: Catalog): void {
+    const { journal } = this.#config;
+    if (journal === undefined) return;
     try {
       const opened = openJournal(journal.directory);
+      this.#opened = opened;
       if (opened.cut !== undefined) this.#log.warn(opened.cut, "the journal's last record was torn, and is cut off");
-      const { log } = this.engine.frames;
-      const { sync, maxBytes, maxAgeMs } = journal;
-      const directory = (out: (bytes: Uint8Array) => void) => this.#directory(out);
-      this.#journal = new JournalWriter({
-        opened,
-        log,
-        mode,
-        now: this.#turn.now(),
-        sync,
-        maxBytes,
-        maxAgeMs,
-        directory,
-      });
+      const clean = opened.last?.clean === true ? opened.last.epoch : undefined;
+      this.#past = new JournalPast(journal.directory, epochsOf(journal.directory), clean);
+      if (opened.last === undefined) return;
+      namesOf(journal.directory, opened.last.epoch, (exchange, symbol, id) => catalog.reserve(exchange, symbol, id));
     } catch (error) {
-      return `--journal ${journal.directory}: ${(error as Error).message}`;
+      this.#error = `--journal ${journal.directory}: ${(error as Error).message}`;
     }
+  }
+
+  /** Has another thread write the journal from now on. */
+  #keepJournal(): void {
+    const { journal, mode } = this.#config;
+    const opened = this.#opened;
+    if (journal === undefined || opened === undefined) return;
+    const { sync, maxBytes, maxAgeMs } = journal;
+    const { log } = this.engine.frames;
+    const directory = (out: (bytes: Uint8Array) => void) => this.#directory(out);
+    const now = this.#turn.now();
+    this.#journal = new JournalWriter({ opened, log, mode, now, sync, maxBytes, maxAgeMs, directory });
     this.#turn.onEnd(() => this.#journal?.publish());
-    return undefined;
   }
 
   /** The directory's frames of all venues and active instruments. */
@@ -184,8 +195,8 @@ export class Gateway {
 
   /** Listens, unless it serves nobody, and connects; resolves to the port, or to what is wrong. */
   async start({ serving = true } = {}): Promise<{ port: number } | { error: string }> {
-    const error = this.#keepJournal();
-    if (error !== undefined) return { error };
+    if (this.#error !== undefined) return { error: this.#error };
+    this.#keepJournal();
     const { host, port } = this.#config;
     const listening = serving ? await this.server.listen(host, port) : { port: 0 };
     if ("error" in listening) return listening;
@@ -218,6 +229,7 @@ export class Gateway {
     this.#turn.end();
     await this.server.stop();
     this.#demand.stop();
+    await this.#past?.stop();
     await this.#journal?.close();
   }
 }

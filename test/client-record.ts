@@ -811,11 +811,12 @@ export class ClientRecord {
     this.#open.set(id, replay);
   }
 
-  #replayEnd({ id, position = Number.NaN }: TextMessage): void {
+  #replayEnd({ id, epoch, position = Number.NaN }: TextMessage): void {
     const replay = this.#open.get(id);
     this.#open.delete(id);
     if (replay === undefined) this.#find("bracket", { epoch: this.epoch }, `replay ${id} ended and had not begun`);
-    else if (position >= replay.fromPosition) replay.toPosition = position;
+    else if (position >= replay.fromPosition || (epoch !== undefined && epoch !== replay.epoch))
+      replay.toPosition = position;
     else this.#find("bracket", replay, `replay ${id} from ${replay.fromPosition} ended at ${position}`);
   }
 

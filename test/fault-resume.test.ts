@@ -6,13 +6,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import WebSocket from "ws";
 import { Random } from "../src/std/random.ts";
-import { MAX_FRAME_BYTES } from "../src/wire/frame.ts";
 import { LogCursor } from "../src/wire/frame-log.ts";
-import { FrameView } from "../src/wire/generated/views.ts";
-import { scratchMemory } from "../src/wire/memory.ts";
-import { ClientRecord, FrameReference } from "./client-record.ts";
+import { FrameReference } from "./client-record.ts";
 import { FAULT_KINDS, FaultProxy } from "./fault-proxy.ts";
 import { eventually } from "./gateway.ts";
+import { ReturningClient } from "./returning-client.ts";
 import { type Served, serve, spot, type Venue } from "./serve.ts";
 
 /** The whole run, as its figures are reported, is `TICKWIRE_FAULT_FRAMES=1000000 TICKWIRE_FAULTS=200`. */
@@ -21,8 +19,6 @@ const FAULTS = Number(process.env.TICKWIRE_FAULTS ?? 40);
 const MIB = 2 ** 20;
 const SYMBOLS = 16;
 const CHANNELS = ["trades", "orderbook", "quotes", "funding", "liquidations"];
-/** A connection on which nothing comes for so long is given up; heartbeats come four times as often. */
-const DEAD_AFTER_MS = 1000;
 
 /** Follows the ring into a reference, which outlives it. */
 class Follower {
@@ -43,82 +39,6 @@ class Follower {
       this.frames += 1;
     }
     assert.equal(this.#cursor.lost, 0, "the reference has everything");
-  }
-}
-
-/** One logical client: whenever its connection ends, or is silent, it comes back with what it has. */
-class ReturningClient {
-  readonly record = new ClientRecord();
-  connections = 0;
-  resumed = 0;
-  #socket: WebSocket | undefined;
-  #heardAt = 0;
-  /** Where it stands: the position of the newest frame, and its epoch. */
-  #position = 0;
-  #epoch = 0;
-  #stopped = false;
-  readonly #memory = scratchMemory(MAX_FRAME_BYTES);
-  readonly #frame = new FrameView();
-  readonly #url: string;
-  readonly #request: object;
-  readonly #encoding: string;
-  readonly #watch: NodeJS.Timeout;
-
-  constructor(url: string, encoding: "flatbuffers" | "json", request: object) {
-    this.#url = url;
-    this.#encoding = encoding;
-    this.#request = request;
-    this.#connect();
-    this.#watch = setInterval(() => {
-      if (performance.now() > this.#heardAt + DEAD_AFTER_MS) this.#socket?.terminate();
-    }, 50);
-  }
-
-  #connect(): void {
-    this.connections += 1;
-    this.#heardAt = performance.now();
-    const options = { perMessageDeflate: false, handshakeTimeout: DEAD_AFTER_MS };
-    const url = `${this.#url}/stream?time_unit=us&heartbeat_ms=250`;
-    const socket = new WebSocket(url, `tickwire.v1.${this.#encoding}`, options);
-    this.#socket = socket;
-    socket.on("message", (data: Buffer, isBinary) => {
-      if (socket === this.#socket) this.#take(data, isBinary, socket);
-    });
-    socket.on("error", () => {});
-    socket.on("close", () => {
-      if (!this.#stopped && socket === this.#socket) setTimeout(() => this.#connect(), 5);
-    });
-  }
-
-  #take(data: Buffer, isBinary: boolean, socket: WebSocket): void {
-    this.#heardAt = performance.now();
-    this.record.take(data, isBinary);
-    if (isBinary) {
-      this.#memory.u8.set(data);
-      this.#frame.attach(this.#memory, this.#memory.i32[0] as number);
-      this.#position = Math.max(this.#position, this.#frame.position);
-      return;
-    }
-    const message = JSON.parse(data.toString()) as { type: string; epoch?: number; position?: number; seq?: number };
-    if (message.type === "hello") this.#hello(message.epoch as number, socket);
-    else if (message.seq !== undefined) this.#position = Math.max(this.#position, message.position as number);
-  }
-
-  #hello(epoch: number, socket: WebSocket): void {
-    const held = Object.fromEntries(
-      this.record.streams.filter(({ epoch: of }) => of === epoch).map(({ stream, held: last }) => [stream, last]),
-    );
-    const knows = this.#epoch === epoch && this.#position > 0;
-    if (knows) this.resumed += 1;
-    this.#epoch = epoch;
-    const resume = knows ? { resume: { epoch, position: this.#position, held } } : {};
-    socket.send(JSON.stringify({ type: "subscribe", id: "all", ...this.#request, ...resume }));
-  }
-
-  stop(): void {
-    this.#stopped = true;
-    clearInterval(this.#watch);
-    this.#socket?.terminate();
   }
 }
 

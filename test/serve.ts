@@ -243,6 +243,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     metricsSymbols: options.metricsSymbols ?? [],
     feeds: () => [],
     journal: () => undefined,
+    past: undefined,
   });
   const venues = [new Venue({ engine, turn }, "test-a", true), new Venue({ engine, turn }, "test-b", false)];
   const listening = await server.listen("127.0.0.1", 0);

@@ -1,6 +1,6 @@
 import type { Files, JournalFile } from "./files.ts";
 import { writeAll } from "./files.ts";
-import { GzipSource, gzipMember, MEMBER_BYTES } from "./gzip-source.ts";
+import { FIRST_MEMBER_BYTES, GzipSource, gzipMember, MEMBER_BYTES } from "./gzip-source.ts";
 
 /** What a compressed file is called until it is whole and checked. */
 export const UNFINISHED = ".gz.tmp";
@@ -27,10 +27,15 @@ export class Compression {
     this.#directory = directory;
     this.#path = path;
     this.#level = level;
+    this.#size = files.sizeOf(path);
     this.#plain = files.open(path, "r");
-    this.#size = files.bytesOf(this.#plain);
-    files.remove(path + UNFINISHED);
-    this.#output = files.open(path + UNFINISHED, "wx+");
+    try {
+      files.remove(path + UNFINISHED);
+      this.#output = files.open(path + UNFINISHED, "wx+");
+    } catch (error) {
+      files.close(this.#plain);
+      throw error;
+    }
   }
 
   /** True while there is more to do. Throws what the file system throws; then `abandon` is to be called. */
@@ -46,7 +51,7 @@ export class Compression {
   }
 
   #piece(at: number): Uint8Array {
-    const bytes = new Uint8Array(Math.min(MEMBER_BYTES, this.#size - at));
+    const bytes = new Uint8Array(Math.min(at === 0 ? FIRST_MEMBER_BYTES : MEMBER_BYTES, this.#size - at));
     this.#files.read(this.#plain, bytes, at);
     return bytes;
   }

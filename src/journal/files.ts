@@ -73,6 +73,33 @@ export function writeAll(files: Files, file: number, bytes: Uint8Array, at: numb
   while (done < bytes.length) done += files.write(file, bytes.subarray(done), at + done);
 }
 
+/** Bytes that are given up when they cannot be read: what a disk calls a block. */
+const BLOCK_BYTES = 4096;
+
+/** Reads like `files.read`, but for blocks that the disk refuses: these read as zeros, and `refused` is called. */
+export function readWhatCan(
+  files: Files,
+  file: number,
+  into: Uint8Array,
+  at: number,
+  refused: (error: Error) => void,
+): number {
+  try {
+    return files.read(file, into, at);
+  } catch (error) {
+    refused(error as Error);
+  }
+  for (let from = 0; from < into.length; from += BLOCK_BYTES) {
+    const block = into.subarray(from, from + BLOCK_BYTES).fill(0);
+    try {
+      if (files.read(file, block, at + from) < block.length) break;
+    } catch {
+      block.fill(0);
+    }
+  }
+  return Math.max(0, Math.min(into.length, files.bytesOf(file) - at));
+}
+
 /** One file of a journal. */
 export interface JournalFile {
   /** The name before compression: what the file is called in reports. */

@@ -66,8 +66,7 @@ export class Follower {
     this.stream = ring.streamOf(record);
     this.sequence = ring.sequenceOf(record);
     this.position = ring.positionOf(record);
-    // What was read of a record that is gone by now may be of two records: it must not be followed.
-    if (oldest(ring) > record) return false;
+    // What was read may be of two records by now; at worst it is too many bytes, which are still no more than a frame's.
     this.memory.u8.set(ring.memory.u8.subarray(place, place + length));
     this.length = length;
     if (oldest(ring) > record) return false;

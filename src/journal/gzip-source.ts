@@ -1,11 +1,12 @@
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { crc32 } from "../std/crc.ts";
-import type { Files } from "./files.ts";
+import { type Files, readWhatCan } from "./files.ts";
 import type { Source } from "./source.ts";
 
 /*
- * A compressed file is gzip members, one after the other, each of MEMBER_BYTES of the file but for the last, so that any
- * place of it can be read without what comes before it, and damage costs one member. `zcat` reads it as it is.
+ * A compressed file is gzip members, one after the other, each of MEMBER_BYTES of the file but for the first and the
+ * last, so that any place of it can be read without what comes before it, and damage costs one member. `zcat` reads it
+ * as it is.
  *
  *    0  1f 8b 08 04  00 00 00 00  00 ff   gzip, with an extra field, no time, no system
  *   10  1c 00  54 4a 18 00                28 bytes of it: field `TJ`, 24 bytes
@@ -17,8 +18,9 @@ import type { Source } from "./source.ts";
  * land on a head that is right, the next one is searched for.
  */
 
-/** Bytes of the file in a member. */
+/** Bytes of the file in a member, and in the first one, so that a file's header is quickly read. */
 export const MEMBER_BYTES = 256 * 1024;
+export const FIRST_MEMBER_BYTES = 4096;
 const HEAD_BYTES = 40;
 const TAIL_BYTES = 8;
 /** Deflate never makes bytes that it cannot shorten longer than this. */
@@ -55,20 +57,28 @@ interface Member {
 /** Reads a compressed file at any place. A member that is damaged reads as zeros, which are no records. */
 export class GzipSource implements Source {
   readonly size: number;
+  error: Error | undefined;
   readonly #files: Files;
   readonly #file: number;
   readonly #members: Member[] = [];
   #cached = -1;
   #bytes: Uint8Array = new Uint8Array(0);
 
-  constructor(files: Files, path: string) {
+  /** `onlyFirst` leaves it at the first member: enough for a file's header, however large the file is. */
+  constructor(files: Files, path: string, onlyFirst = false) {
     this.#files = files;
     this.#file = files.open(path, "r");
-    this.size = this.#readHeads(files.bytesOf(this.#file));
+    this.size = this.#readHeads(files.bytesOf(this.#file), onlyFirst);
+  }
+
+  #read(into: Uint8Array, at: number): number {
+    return readWhatCan(this.#files, this.#file, into, at, (error) => {
+      this.error = error;
+    });
   }
 
   /** Finds every member; returns the bytes of the file before it was compressed. */
-  #readHeads(compressedBytes: number): number {
+  #readHeads(compressedBytes: number, onlyFirst: boolean): number {
     let size = 0;
     let lost = false;
     for (let at = 0; at < compressedBytes; ) {
@@ -82,6 +92,7 @@ export class GzipSource implements Source {
       lost = false;
       this.#members.push(member);
       size = member.offset + member.bytes;
+      if (onlyFirst) return size;
       at += HEAD_BYTES + member.deflated + TAIL_BYTES;
     }
     // How much was in what could not be read is unknown: at most a member, or it would have shown in the offsets.
@@ -90,7 +101,7 @@ export class GzipSource implements Source {
 
   #headAt(at: number): Member | undefined {
     const head = Buffer.alloc(HEAD_BYTES);
-    if (this.#files.read(this.#file, head, at) < HEAD_BYTES) return undefined;
+    if (this.#read(head, at) < HEAD_BYTES) return undefined;
     if (head.compare(SIGNATURE, 0, SIGNATURE.length, 0, SIGNATURE.length) !== 0) return undefined;
     const stored = head.readUInt32LE(28);
     head.writeUInt32LE(0, 28);
@@ -109,7 +120,7 @@ export class GzipSource implements Source {
   #search(at: number, end: number): number {
     const piece = Buffer.alloc(SEARCH_BYTES);
     for (let from = at; from < end; from += SEARCH_BYTES - SIGNATURE.length) {
-      const bytes = this.#files.read(this.#file, piece, from);
+      const bytes = this.#read(piece, from);
       const found = piece.subarray(0, bytes).indexOf(SIGNATURE);
       if (found >= 0) return from + found;
     }
@@ -150,7 +161,7 @@ export class GzipSource implements Source {
     this.#bytes = new Uint8Array(0);
     const { at, deflated, crc, bytes } = this.#members[index] as Member;
     const data = Buffer.alloc(deflated + TAIL_BYTES);
-    if (this.#files.read(this.#file, data, at + HEAD_BYTES) < data.length) return this.#bytes;
+    if (this.#read(data, at + HEAD_BYTES) < data.length) return this.#bytes;
     const body = data.subarray(0, deflated);
     if (crc32(body) !== crc || data.readUInt32LE(deflated + 4) !== bytes) return this.#bytes;
     const inflated = inflateOrNothing(body);

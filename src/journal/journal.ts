@@ -201,6 +201,7 @@ export class Journal {
     this.#unwrittenLost = 0;
     this.#unwrittenGaps = 0;
     this.status.written = this.#position;
+    this.#backoff.wasGoodFor(0);
     if (this.#options.sync === "every") this.#sync(now);
   }
 

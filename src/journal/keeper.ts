@@ -88,7 +88,7 @@ export class Keeper {
     return true;
   }
 
-  /** Deletes what is too old or too much; returns what stays. */
+  /** Deletes what is too old or too much, but for the newest, which is being written; returns what stays. */
   #expire(all: JournalFile[]): JournalFile[] {
     const newest = all.at(-1)?.opened ?? 0;
     const sizes = new Map(all.map((file) => [file, this.#files.sizeOf(file.path)]));
@@ -97,7 +97,7 @@ export class Keeper {
     for (; first + 1 < all.length; first += 1) {
       const file = all[first] as JournalFile;
       const age = newest - (all[first + 1] as JournalFile).opened;
-      if (file.name === this.#current || (bytes <= this.#limits.maxBytes && age <= this.#limits.maxAgeMicros)) break;
+      if (bytes <= this.#limits.maxBytes && age <= this.#limits.maxAgeMicros) break;
       this.#files.remove(file.path);
       bytes -= sizes.get(file) ?? 0;
     }

@@ -66,6 +66,8 @@ function cutTornTail(files: Files, file: JournalFile | undefined): OpenedJournal
       if (kind !== SCAN_DAMAGE) end = scanner.offset + scanner.bytes;
     }
     segment.close();
+    // Not there and not to be read just now are two things.
+    if (source.error) throw source.error;
     const bytes = files.bytesOf(handle) - end;
     if (bytes === 0 && end > 0) return undefined;
     if (end === 0) files.remove(file.path);

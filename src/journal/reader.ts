@@ -2,11 +2,19 @@ import { DIRECTORY_STREAM } from "../market/channel.ts";
 import type { FrameView } from "../wire/generated/views.ts";
 import { type Memory, scratchMemory } from "../wire/memory.ts";
 import { type Files, type JournalFile, journalFiles, systemFiles } from "./files.ts";
-import { GAP_CAUSES, type GapCause, KIND_DIRECTORY, KIND_END, KIND_FRAME, KIND_GAP } from "./format.ts";
+import {
+  type FileHeader,
+  GAP_CAUSES,
+  type GapCause,
+  KIND_DIRECTORY,
+  KIND_END,
+  KIND_FRAME,
+  KIND_GAP,
+} from "./format.ts";
 import { type Damage, Progress } from "./progress.ts";
 import { SCAN_DAMAGE, SCAN_END } from "./scanner.ts";
 import { SegmentReader } from "./segment-reader.ts";
-import { openSource } from "./source.ts";
+import { openSource, peekHeader } from "./source.ts";
 
 /**
  * A stored frame. One object is used for all: it and what it refers to hold until the next one is asked for.
@@ -23,7 +31,7 @@ export interface JournalFrame {
   at: number;
   length: number;
   readonly bytes: Uint8Array;
-  /** True for a directory frame that repeats what was known before: no event. */
+  /** True for a directory frame that is no event: it repeats what was known before, or was not asked for. */
   copy: boolean;
 }
 
@@ -47,7 +55,10 @@ export interface ReadOptions {
   fromTime?: number;
   toTime?: number;
   streams?: (stream: number) => boolean;
-  /** Yields the directory as it was where the reading of each file begins, too, whatever streams are asked for. */
+  /**
+   * Yields all of the directory that is needed to understand the frames asked for, as copies where it was not asked for
+   * itself.
+   */
   copies?: boolean;
   onDamage?: (damage: Damage) => void;
   onGap?: (gap: StatedGap) => void;
@@ -71,7 +82,13 @@ export class JournalReader {
   /** Yields every whole frame that was asked for, once. Damage is reported, never thrown. */
   *frames(options: ReadOptions = {}): IterableIterator<JournalFrame> {
     const progress = new Progress((damage) => options.onDamage?.(damage));
-    for (const file of this.files()) {
+    const files = this.files();
+    let next = files[0] && peekHeader(this.#files, files[0]);
+    for (const [index, file] of files.entries()) {
+      const header = next;
+      const following = files[index + 1];
+      next = following && peekHeader(this.#files, following);
+      if (header !== undefined && !isWanted(header, next, options)) continue;
       const source = openSource(this.#files, file);
       if (source === undefined) {
         progress.damaged({ file: file.name, offset: 0, length: 0, from: 1, to: 0, atEnd: true });
@@ -79,7 +96,7 @@ export class JournalReader {
       }
       const segment = new SegmentReader(source);
       try {
-        if (isWanted(segment, options)) yield* new FileRead(file.name, segment, options, progress).frames();
+        yield* new FileRead(file.name, segment, options, progress).frames();
       } finally {
         segment.close();
       }
@@ -88,11 +105,13 @@ export class JournalReader {
   }
 }
 
-/** Whether the header leaves a chance that something wanted is in the file. */
-function isWanted({ header }: SegmentReader, options: ReadOptions): boolean {
-  if (header === undefined) return true;
-  const { epoch = header.epoch, toPosition = Number.POSITIVE_INFINITY, toTime = Number.POSITIVE_INFINITY } = options;
-  return header.epoch === epoch && header.firstPosition <= toPosition && header.created <= toTime;
+/** Whether its own header, and that of the next file, leave a chance that something wanted is in a file. */
+function isWanted(header: FileHeader, next: FileHeader | undefined, options: ReadOptions): boolean {
+  const { epoch = header.epoch, fromPosition = 0, fromTime = 0 } = options;
+  const { toPosition = Number.POSITIVE_INFINITY, toTime = Number.POSITIVE_INFINITY } = options;
+  if (header.epoch !== epoch || header.firstPosition > toPosition || header.created > toTime) return false;
+  // Within an epoch neither positions nor the server's time go back.
+  return next?.epoch !== header.epoch || (next.firstPosition > fromPosition && next.created >= fromTime);
 }
 
 /** The reading of one file. */
@@ -112,7 +131,7 @@ class FileRead {
   *frames(): IterableIterator<JournalFrame> {
     const { scanner, header } = this.#segment;
     const start = this.#start();
-    if (this.#options.copies === true) yield* this.#copies(start);
+    if (this.#options.copies === true && this.#hasWanted(start)) yield* this.#copies(start);
     scanner.seek(start);
     this.#progress.begin(this.#name, header, start > 0);
     const frame = new StoredFrame();
@@ -126,7 +145,9 @@ class FileRead {
         this.#reach(epoch, position, position);
         if (position > (this.#options.toPosition ?? position) || tsPublish > (this.#options.toTime ?? tsPublish))
           return;
-        if (!isRepeated && this.#isWanted(this.#segment.frame)) yield frame.over(this.#segment, false);
+        if (isRepeated) continue;
+        if (this.#isWanted(this.#segment.frame)) yield frame.over(this.#segment, false);
+        else if (this.#isDirectory) yield frame.over(this.#segment, true);
       }
     }
   }
@@ -138,10 +159,28 @@ class FileRead {
     return this.#segment.find((frame) => frame.position < fromPosition || frame.tsPublish < fromTime);
   }
 
+  /** True when a frame behind `start` may be wanted; what the file knows of the directory is needed only then. */
+  #hasWanted(start: number): boolean {
+    const { scanner } = this.#segment;
+    const { fromPosition = 0, fromTime = 0 } = this.#options;
+    scanner.seek(start);
+    for (let kind = scanner.next(); kind !== SCAN_END; kind = scanner.next()) {
+      if (kind !== KIND_FRAME || !this.#segment.attachFrame()) continue;
+      const { position, tsPublish } = this.#segment.frame;
+      if (position >= fromPosition && tsPublish >= fromTime) return true;
+    }
+    return false;
+  }
+
   #isWanted(frame: FrameView): boolean {
     const { epoch = frame.epoch, fromPosition = 0, fromTime = 0, streams } = this.#options;
     if (frame.epoch !== epoch || frame.position < fromPosition || frame.tsPublish < fromTime) return false;
     return streams === undefined || streams(frame.stream);
+  }
+
+  /** True when the directory is asked for and the scanner stands on a frame of it. */
+  get #isDirectory(): boolean {
+    return this.#options.copies === true && this.#segment.frame.stream === DIRECTORY_STREAM;
   }
 
   /** The directory as it was at `end`: that of the file's opening, and what was told of it between the two. */
@@ -153,7 +192,7 @@ class FileRead {
       const isCopy = kind === KIND_DIRECTORY;
       if (!isCopy && scanner.offset >= end && kind === KIND_FRAME) break;
       if ((!isCopy && kind !== KIND_FRAME) || !this.#segment.attachFrame()) continue;
-      if (isCopy || this.#segment.frame.stream === DIRECTORY_STREAM) yield frame.over(this.#segment, true);
+      if (isCopy || this.#isDirectory) yield frame.over(this.#segment, true);
     }
   }
 

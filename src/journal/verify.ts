@@ -171,6 +171,7 @@ class Verification {
     if (header.epoch !== this.#epoch) this.#start(header.epoch, header.firstPosition - 1);
     else {
       if (this.#before?.end === "open") this.#here("unended", `${this.#before.name} has no end`);
+      if (header.firstPosition <= this.#position) this.#here("misplaced", `position ${header.firstPosition} once more`);
       this.#reach(header.firstPosition, header.firstPosition - 1);
     }
   }

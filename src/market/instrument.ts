@@ -85,14 +85,27 @@ export class Catalog {
   readonly #loaded = new Set<number>();
   /** Grows when a known instrument is brought up to date. */
   revision = 0;
+  /** Ids that names had before this process, and will have again. */
+  readonly #reserved = new Map<string, number>();
   readonly #onActive: ((instrument: Instrument) => void)[] = [];
   readonly #onListed: ((instrument: Instrument) => void)[] = [];
+
+  /** Keeps an id for a name: what was journalled under it stays true. Before the first is registered; `""` is the venue. */
+  reserve(exchange: string, symbol: string, id: number): void {
+    assert(id > 0 && id < MAX_INSTRUMENTS, "an id that exists");
+    this.#reserved.set(nameKey(exchange, symbol), id);
+    while (this.#instruments.length <= id) this.#instruments.push(undefined);
+  }
+
+  #nextId(exchange: string, symbol: string): number {
+    return this.#reserved.get(nameKey(exchange, symbol)) ?? this.#instruments.length;
+  }
 
   /** Registers a venue: a pseudo-instrument without a symbol, whose id names the venue. */
   addVenue(exchange: string): Instrument {
     const known = this.#venues.get(exchange);
     if (known) return known;
-    const id = this.#instruments.length;
+    const id = this.#nextId(exchange, "");
     const venue: Instrument = { ...emptyListing(), id, exchange, venue: id, active: true };
     this.#venues.set(exchange, venue);
     this.#add(venue);
@@ -111,7 +124,7 @@ export class Catalog {
     }
     const instrument: Instrument = {
       ...listing,
-      id: this.#instruments.length,
+      id: this.#nextId(exchange, listing.symbol),
       exchange,
       venue: venue.id,
       active: false,
@@ -127,7 +140,8 @@ export class Catalog {
 
   #add(instrument: Instrument): void {
     assert(instrument.id < MAX_INSTRUMENTS, `more than ${MAX_INSTRUMENTS} instruments`);
-    this.#instruments.push(instrument);
+    assert(this.#instruments[instrument.id] === undefined, "an id has one name");
+    this.#instruments[instrument.id] = instrument;
     for (const listener of this.#onListed) listener(instrument);
   }
 

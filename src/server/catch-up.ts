@@ -15,6 +15,7 @@ import type { Memory } from "../wire/memory.ts";
 import type { Ring } from "../wire/ring.ts";
 import type { Client } from "./client.ts";
 import { ConflatedStreams } from "./conflated-streams.ts";
+import { PastReplay } from "./past-replay.ts";
 import type { Replay } from "./replay.ts";
 import type { Services } from "./services.ts";
 
@@ -24,7 +25,7 @@ const SCAN_COST = 2;
 const PIECE_COST = 64 * 1024;
 
 /** Why frames are missing. */
-export type GapReason = "lag" | "window" | "epoch" | "no_snapshot";
+export type GapReason = "lag" | "window" | "epoch" | "restart" | "no_snapshot";
 
 /** What one client may be behind, by the frames' own times, microseconds, before it is brought to the present. */
 export interface MaxLag {
@@ -89,6 +90,8 @@ export class CatchUp {
   readonly #readings = new Map<number, Reading>();
   readonly #conflated: ConflatedStreams;
   readonly #replays: Replay[] = [];
+  /** What is older than the ring, from the journal. */
+  readonly #past: PastReplay;
   /** How far a slow client may be behind; undefined for one that replays. */
   #maxLag: MaxLag | undefined;
   #lost = 0;
@@ -100,6 +103,7 @@ export class CatchUp {
     this.#maxLag = maxLag;
     this.#cursor = new LogCursor(log);
     this.#conflated = new ConflatedStreams(client, services, (stream) => this.#readings.get(stream)?.held);
+    this.#past = new PastReplay(client, services);
     this.position = log.position;
   }
 
@@ -117,6 +121,11 @@ export class CatchUp {
   remove(stream: number): void {
     this.#readings.delete(stream);
     this.#conflated.remove(stream);
+    this.#past.remove(stream);
+  }
+
+  close(): void {
+    this.#past.close();
   }
 
   /** The last sequence that the client was sent; undefined for a stream whose past is still to come. */
@@ -129,7 +138,8 @@ export class CatchUp {
   begin(replay: Replay): void {
     this.#maxLag = undefined;
     this.#replays.push(replay);
-    if (replay.position >= this.position) return;
+    if (!replay.isKnown) this.#past.begin(replay);
+    if (!replay.isKnown || replay.position >= this.position) return;
     for (const reading of this.#readings.values()) reading.after = Math.max(reading.after, this.position);
     this.position = replay.position;
     this.#cursor.seek(this.position);
@@ -138,6 +148,7 @@ export class CatchUp {
 
   /** Reads a stream from a replay's beginning on. */
   replay(stream: number, variant: number, replay: Replay): void {
+    if (!replay.isKnown) return this.#past.add(stream, variant, replay.held.get(stream));
     const { ticks, slow } = this.#services.engine.frames.log;
     const { position } = replay;
     this.#readings.set(stream, {
@@ -153,6 +164,7 @@ export class CatchUp {
 
   /** Sends the next piece; returns its cost. What the ring has must have been published before. */
   read(): number {
+    if (this.#past.pending) return this.#readPast();
     const cursor = this.#cursor;
     let cost = SCAN_COST;
     if (this.#maxLag !== undefined) this.#leap(this.#maxLag);
@@ -166,6 +178,23 @@ export class CatchUp {
       if (cursor.lost > this.#lost) this.#lap(cursor.lost);
       cost += SCAN_COST + this.#take(cursor.ring, cursor.record);
     }
+    return cost;
+  }
+
+  /** Sends what an earlier epoch has for the client, then goes on with this one from its beginning. */
+  #readPast(): number {
+    this.level = false;
+    const cost = this.#past.read();
+    if (this.#past.pending) return cost;
+    const { ticks, slow } = this.#services.engine.frames.log;
+    for (const reading of this.#readings.values()) reading.after = Math.max(reading.after, this.position);
+    for (const { stream, variant } of this.#past.takeStreams()) {
+      const whole = slow.covers(0) && ticks.covers(0);
+      this.#readings.set(stream, { held: whole ? 0 : UNKNOWN, after: 0, whole, needsSnapshot: false });
+      if (variant !== RING) this.#conflated.add(stream, variant);
+    }
+    this.position = 0;
+    this.#cursor.seek(0);
     return cost;
   }
 
@@ -274,11 +303,12 @@ export class CatchUp {
 
   /** The client is level: sends what is still to be told, and the end of the replays. It is put back in this turn. */
   finish(): void {
-    this.position = this.#services.engine.frames.log.position;
+    const { log } = this.#services.engine.frames;
+    this.position = log.position;
     this.#closeGaps("window");
     this.#conflated.sendAll(this.position);
     for (const replay of this.#replays)
-      this.#client.json({ type: "replay_end", id: replay.id, position: this.position });
+      this.#client.json({ type: "replay_end", id: replay.id, epoch: log.epoch, position: this.position });
   }
 }
 

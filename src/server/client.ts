@@ -173,11 +173,14 @@ export abstract class Client implements Task, Member {
     return this.closed ? 0 : this.services.publisher.sendTo(this, memory, at, length, stream);
   }
 
-  /** Ring frames of a stream that this client will not get: those `from` (null: from what it has on) `to`. */
-  gap(stream: number, from: number | null, to: number, reason: GapReason): void {
+  /**
+   * Ring frames of a stream that this client will not get: those `from` (null: from what it has on) `to` (null: whatever
+   * there was), of an earlier epoch where one is named.
+   */
+  gap(stream: number, from: number | null, to: number | null, reason: GapReason, epoch?: number): void {
     const { gaps } = this.services.counters;
     gaps.set(reason, (gaps.get(reason) ?? 0) + 1);
-    this.json({ type: "gap", stream, from, to, reason });
+    this.json({ type: "gap", stream, from, to, reason, ...(epoch === undefined ? {} : { epoch }) });
   }
 
   /** The ring overtook this client while it was behind. Who is overtaken again and again is beyond help. */

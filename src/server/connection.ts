@@ -4,6 +4,7 @@ import { CLOSE_POLICY, CLOSE_TOO_LARGE, RequestError } from "../market/errors.ts
 import type { Instrument } from "../market/instrument.ts";
 import { TIMEFRAMES } from "../market/timeframe.ts";
 import type { MaxLag } from "./catch-up.ts";
+import { isReplayable } from "./catch-up.ts";
 import type { SocketData } from "./client.ts";
 import { Client } from "./client.ts";
 import type { Subscription } from "./coverage.ts";
@@ -76,8 +77,10 @@ export class Connection extends Client implements Joiner {
     this.json({ type: "stream_added", subscription, stream: this.#describe(stream, variant) });
   }
 
-  #describe(stream: number, variant: number): object {
-    return describeStream(this.services, stream, variant, this.#membership.sequenceOf(stream));
+  /** `isPast`: what this epoch has had comes too, after that of an earlier one. */
+  #describe(stream: number, variant: number, isPast = false): object {
+    const sequence = isPast && isReplayable(stream, variant) ? 0 : this.#membership.sequenceOf(stream);
+    return describeStream(this.services, stream, variant, sequence);
   }
 
   override get subscriptionCount(): number {
@@ -204,7 +207,7 @@ export class Connection extends Client implements Joiner {
     if (request.type === "subscribe") {
       const selection = this.#select(request);
       const id = request.id ?? this.#freeId();
-      return { request, selection, replay: replayOf(request, id, this.services.engine.frames) };
+      return { request, selection, replay: replayOf(request, id, this.services.engine.frames, this.services.past) };
     }
     if (request.type === "fetch") this.#mayFetch(request);
     if (request.type === "unsubscribe" && !this.subscriptions.has(request.subscription)) {
@@ -282,13 +285,13 @@ export class Connection extends Client implements Joiner {
       status: "subscribed",
       id,
       received,
-      streams: streams.map((stream) => this.#describe(stream, coverage.variantOf(stream))),
+      streams: streams.map((stream) => this.#describe(stream, coverage.variantOf(stream), replay?.isPast)),
       ...(count > streams.length ? { stream_count: count } : {}),
       unavailable: selection.unavailable,
       ...(request.channels.includes("indicators")
         ? { indicators: engine.bars.describeIndicators(selection.indicators) }
         : {}),
-      ...(request.resume === undefined ? {} : { resume: replay?.isKnown ? "resumed" : "unknown_epoch" }),
+      ...(request.resume === undefined ? {} : { resume: resumeStatus(replay) }),
     });
     if (replay !== undefined) this.#replay(replay);
     this.#membership.joinEvents(streams);
@@ -297,16 +300,16 @@ export class Connection extends Client implements Joiner {
 
   /** Opens the past of a subscription: its streams follow. */
   #replay(replay: Replay): void {
-    const { id, position, truncated, fromTime, isKnown } = replay;
+    const { id, epoch, position, truncated, fromTime, isKnown, isPast } = replay;
     this.#membership.replay(id, replay);
-    if (!isKnown) return;
+    if (!isKnown && !isPast) return;
     this.services.counters.replays += 1;
     this.json({
       type: "replay_begin",
       id,
-      epoch: this.services.engine.frames.log.epoch,
+      epoch,
       from_position: position,
-      from_time: Math.floor(this.encoding === JSON_US ? fromTime : fromTime / 1000),
+      ...(isPast ? {} : { from_time: Math.floor(this.encoding === JSON_US ? fromTime : fromTime / 1000) }),
       truncated,
     });
   }
@@ -366,6 +369,11 @@ export class Connection extends Client implements Joiner {
     for (const subscription of this.subscriptions.values()) this.#release(subscription);
     this.subscriptions.clear();
   }
+}
+
+/** What became of a resume: it goes on, across a restart, or nothing is known of where the client stood. */
+function resumeStatus(replay: Replay | undefined): string {
+  return replay?.isKnown ? "resumed" : replay?.isPast ? "restarted" : "unknown_epoch";
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });

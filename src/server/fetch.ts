@@ -16,6 +16,7 @@ export class Fetch {
   readonly #client: Client;
   readonly #request: FetchRequest;
   readonly #cursor: LogCursor;
+  readonly #epoch: number;
   readonly #position: number;
   /** The sequence that comes next. */
   #next: number;
@@ -25,6 +26,7 @@ export class Fetch {
     this.#client = client;
     this.#request = request;
     this.#next = request.from;
+    this.#epoch = log.epoch;
     this.#position = log.position;
     this.#cursor = new LogCursor(log);
     this.#cursor.seek(0);
@@ -61,7 +63,7 @@ export class Fetch {
   #finish(): void {
     const { id, stream, to } = this.#request;
     if (this.#next <= to) this.#client.gap(stream, this.#next, to, "window");
-    this.#client.json({ type: "replay_end", id: id ?? null, position: this.#position });
+    this.#client.json({ type: "replay_end", id: id ?? null, epoch: this.#epoch, position: this.#position });
     this.#done = true;
   }
 }

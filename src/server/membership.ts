@@ -241,7 +241,7 @@ export class Membership {
     if (this.#listed.size === 0) this.#listed = NO_STREAMS;
     const replay = this.#replays.get(coverage.ownerOf(stream).id);
     if (replay !== undefined && isReplayable(stream, variant) && !beginsAnew(stream, replay)) {
-      if (replay.isKnown) {
+      if (replay.isKnown || replay.isPast) {
         this.#behind?.replay(stream, variant, replay);
         return JOIN_COST;
       }
@@ -297,7 +297,7 @@ export class Membership {
   replay(subscription: RequestId, replay: Replay): void {
     if (this.#replays === NO_REPLAYS) this.#replays = new Map();
     this.#replays.set(subscription, replay);
-    if (replay.isKnown) this.fallBehind().begin(replay);
+    if (replay.isKnown || replay.isPast) this.fallBehind().begin(replay);
   }
 
   /** Sends the next piece to a client that is behind; one that is level enters its topics in the same turn. */
@@ -446,6 +446,7 @@ export class Membership {
 
   /** The socket is gone, and has left all its topics: what it held is given back in pieces, by `step`. */
   close(): void {
+    this.#behind?.close();
     for (const { slot, variant, scope } of this.#wide.values()) this.#forget(slot, variant, scope);
     this.#instruments = NO_NUMBERS;
     this.#next = 0;

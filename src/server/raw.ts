@@ -61,8 +61,10 @@ export class RawConnection extends Client {
     const { catalog } = this.services;
     let cost = LOOK_COST;
     while (this.#next < this.#last && cost < PIECE_COST) {
-      const instrument = catalog.get(this.#next) as Instrument;
+      const instrument = catalog.get(this.#next);
       this.#next += 1;
+      // An id that is kept for a name which has not come yet.
+      if (instrument === undefined) continue;
       cost += LOOK_COST + (this.#phase === "books" ? this.#book(instrument) : this.#directory(instrument));
     }
     if (this.#next < this.#last) return cost;
@@ -130,8 +132,9 @@ export class RawConnection extends Client {
   }
 
   #level(): void {
-    if (this.#past === undefined) this.services.counters.caughtUp += 1;
-    else this.json({ type: "replay_end", id: null, position: this.#position });
+    const { counters, engine } = this.services;
+    if (this.#past === undefined) counters.caughtUp += 1;
+    else this.json({ type: "replay_end", id: null, epoch: engine.frames.log.epoch, position: this.#position });
     this.#past = undefined;
     this.#enter();
   }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { FrameWriter } from "../engine/frame-writer.ts";
+import type { JournalPast } from "../journal/past.ts";
 import { RequestError } from "../market/errors.ts";
 import type { RequestId, SubscribeRequest } from "./request.ts";
 
@@ -42,12 +43,16 @@ export interface Past {
 /** The beginning of a subscription that starts in the past. */
 export interface Replay extends Past {
   id: RequestId;
+  /** Whose positions these are. */
+  epoch: number;
   /** The last sequences that the client has. */
   held: ReadonlyMap<number, number>;
   /** It was asked for by time, so nothing before it is missed. */
   isByTime: boolean;
-  /** False when the epoch is not this server's: then nothing is known of what the client has. */
+  /** False when the epoch is not this server's. */
   isKnown: boolean;
+  /** The journal has that epoch, so it can be gone on from. */
+  isPast: boolean;
 }
 
 /** Reads the `resume` of a subscribe; throws a RequestError. */
@@ -92,12 +97,19 @@ function unixTime(value: number): number | undefined {
 }
 
 /** Where a subscription's past begins in the window; undefined when it begins now. Throws when it must not be cut short. */
-export function replayOf(request: SubscribeRequest, id: RequestId, frames: FrameWriter): Replay | undefined {
+export function replayOf(
+  request: SubscribeRequest,
+  id: RequestId,
+  frames: FrameWriter,
+  past: JournalPast | undefined,
+): Replay | undefined {
   const { resume, from, strict, channels } = request;
-  if (resume !== undefined) return resumed(resume, id, frames);
+  if (resume !== undefined) return resumed(resume, id, frames, past);
   if (from === undefined) return undefined;
   const slowOnly = channels.every((channel) => SLOW_CHANNELS.has(channel));
-  return { id, held: NOTHING_HELD, isByTime: true, isKnown: true, ...pastOf(from, strict, slowOnly, frames) };
+  const { epoch } = frames.log;
+  const where = pastOf(from, strict, slowOnly, frames);
+  return { id, epoch, held: NOTHING_HELD, isByTime: true, isKnown: true, isPast: false, ...where };
 }
 
 /** Where a time lies in the window, or in that of the slow ring; throws when there is less and it must not be cut short. */
@@ -112,14 +124,21 @@ export function pastOf(from: string | number, strict: boolean, slowOnly: boolean
   return { position: frames.positionBefore(fromTime), fromTime, truncated };
 }
 
-function resumed({ epoch, position, held }: Resume, id: RequestId, frames: FrameWriter): Replay {
+function resumed(
+  { epoch, position, held }: Resume,
+  id: RequestId,
+  frames: FrameWriter,
+  past: JournalPast | undefined,
+): Replay {
   const { log } = frames;
   const isKnown = epoch === log.epoch;
   if (isKnown && position > log.position) {
     throw new RequestError("bad_request", `resume.position: this epoch has come to ${log.position}`);
   }
   const truncated = !(isKnown && log.ticks.covers(position) && log.slow.covers(position));
-  return { id, position, held, isByTime: false, isKnown, truncated, fromTime: frames.timeAfter(position) };
+  const isPast = !isKnown && (past?.epochsFrom(epoch).length ?? 0) > 0;
+  const fromTime = isKnown ? frames.timeAfter(position) : 0;
+  return { id, epoch, position, held, isByTime: false, isKnown, isPast, truncated, fromTime };
 }
 
 const NOTHING_HELD: ReadonlyMap<number, number> = new Map();

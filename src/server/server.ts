@@ -60,6 +60,7 @@ export interface ServerOptions {
   requiredVenues: readonly string[];
   feeds: () => FeedReport[];
   journal: Services["journal"];
+  past: Services["past"];
   /** Symbols in upper case whose instruments have metrics of their own. */
   metricsSymbols: readonly string[];
 }
@@ -114,6 +115,7 @@ export class Server {
       limits,
       counters: new ServerCounters(),
       journal: options.journal,
+      past: options.past,
       mode,
       hello: (heartbeatMs) => this.#hello(heartbeatMs),
       time: (microseconds) => (microseconds ? wall.now() : Math.floor(wall.now() / 1000)),

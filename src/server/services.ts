@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Demand } from "../engine/demand.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { JournalPast } from "../journal/past.ts";
 import type { JournalFigures } from "../journal/writer.ts";
 import type { Catalog } from "../market/instrument.ts";
 import type { Clock } from "../std/clock.ts";
@@ -65,6 +66,8 @@ export interface Services {
   counters: ServerCounters;
   /** How the journal is doing; undefined where there is none. */
   journal: () => JournalFigures | undefined;
+  /** Reads the journal; undefined where there is none. */
+  past: JournalPast | undefined;
   mode: "live" | "simulated" | "replay";
   /** The hello of a connection, as JSON text. */
   hello(heartbeatMs: number): string;

@@ -49,9 +49,7 @@ class Client {
     socket_ = ::socket(shared_.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (socket_ < 0) return fail("connect " + websocket::errorName(errno));
     websocket::sendAtOnce(socket_);
-    const int bufferBytes = static_cast<int>(shared_.settings.receiveBufferBytes);
-    // Before connecting, so that the window which the other side is told of is as small.
-    if (bufferBytes > 0) setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &bufferBytes, sizeof bufferBytes);
+    if (shared_.settings.receiveBufferBytes > 0) limitBuffers();
     const auto* address = reinterpret_cast<const sockaddr*>(&shared_.address);
     const bool isBegun = ::connect(socket_, address, shared_.addressBytes) == 0 || errno == EINPROGRESS;
     if (!isBegun) return fail("connect " + websocket::errorName(errno));
@@ -115,11 +113,21 @@ class Client {
  private:
   enum class State { Connecting, Handshake, Open, Gone };
 
+  // That of Ethernet.
+  static constexpr int SEGMENT_BYTES = 1448;
   static constexpr double UNPACED = std::numeric_limits<double>::infinity();
 
   static bool isCloseCode(unsigned code) {
     return (code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006) ||
            (code >= 3000 && code <= 4999);
+  }
+
+  // Before connecting, so that the other side is told. Loopback's segments of 64 KiB would have the system hold some
+  // megabytes on that side, too, whatever this one reads: its send buffer has room for a window of them.
+  void limitBuffers() const {
+    const int bytes = static_cast<int>(shared_.settings.receiveBufferBytes);
+    setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    setsockopt(socket_, IPPROTO_TCP, TCP_MAXSEG, &SEGMENT_BYTES, sizeof SEGMENT_BYTES);
   }
 
   void leave() {
@@ -152,8 +160,8 @@ class Client {
 
   void receive() {
     // One that may not read and is woken all the same has been reset: what there is comes by reading.
-    const size_t most = left_ < 1 ? sizeof shared_.buffer : static_cast<size_t>(std::min<double>(sizeof shared_.buffer, left_));
-    const ssize_t count = recv(socket_, shared_.buffer, most, 0);
+    const double most = left_ < 1 ? sizeof shared_.buffer : std::min<double>(sizeof shared_.buffer, left_);
+    const ssize_t count = recv(socket_, shared_.buffer, static_cast<size_t>(most), 0);
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (count <= 0) return ended(count == 0 ? ECONNRESET : errno);
     shared_.nowMicros = microsOf(CLOCK_REALTIME);
@@ -214,7 +222,7 @@ class Client {
   // Waits for what the client can do: read while it may, write while something is left.
   void watch() {
     if (state_ != State::Open && state_ != State::Handshake) return;
-    const uint32_t events = (left_ < 1 ? 0 : EPOLLIN) | (out_.empty() ? 0 : EPOLLOUT);
+    const uint32_t events = (left_ < 1 ? 0u : EPOLLIN) | (out_.empty() ? 0u : EPOLLOUT);
     if (events != watched_) shared_.epoll.change(socket_, events, this);
     watched_ = events;
   }

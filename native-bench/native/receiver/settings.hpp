@@ -65,15 +65,15 @@ inline std::string readSettings(const std::vector<std::string>& args, Settings& 
   std::string buffer = "0";
   for (size_t index = 0; index < args.size(); index += 2) {
     const std::string& flag = args[index];
-    std::string* value = flag == "--url"          ? &url
-                         : flag == "--clients"    ? &clients
-                         : flag == "--form"       ? &form
-                         : flag == "--protocol"   ? &settings.protocol
-                         : flag == "--ready-acks" ? &readyAcks
-                         : flag == "--ramp"       ? &ramp
-                         : flag == "--resume"     ? &resume
+    std::string* value = flag == "--url"              ? &url
+                         : flag == "--clients"        ? &clients
+                         : flag == "--form"           ? &form
+                         : flag == "--protocol"       ? &settings.protocol
+                         : flag == "--ready-acks"     ? &readyAcks
+                         : flag == "--ramp"           ? &ramp
+                         : flag == "--resume"         ? &resume
                          : flag == "--receive-buffer" ? &buffer
-                                                  : nullptr;
+                                                      : nullptr;
     if (value == nullptr && flag != "--send") return "unknown argument " + flag;
     if (index + 1 == args.size()) return flag + " needs a value";
     if (value != nullptr) *value = args[index + 1];
