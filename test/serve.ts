@@ -7,6 +7,9 @@ import WebSocket from "ws";
 import { Demand } from "../src/engine/demand.ts";
 import { Engine } from "../src/engine/engine.ts";
 import { IndicatorSet } from "../src/indicators/registry.ts";
+import { openJournal } from "../src/journal/open.ts";
+import { JournalPast } from "../src/journal/past.ts";
+import { JournalWriter } from "../src/journal/writer.ts";
 import type { Channel } from "../src/market/channel.ts";
 import type { InstrumentListing } from "../src/market/instrument.ts";
 import { Catalog, emptyListing } from "../src/market/instrument.ts";
@@ -189,6 +192,8 @@ export interface ServeOptions {
   ringBytes?: number;
   requiredVenues?: readonly string[];
   metricsSymbols?: readonly string[];
+  /** A folder to keep a journal in. */
+  journal?: string;
 }
 
 const MIB = 2 ** 20;
@@ -226,6 +231,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     quotesFromBook: ({ venue }) => engine.venue(venue)?.rules.ownQuotes === false,
   });
   const random = new Random(1);
+  const writer = options.journal === undefined ? undefined : keepJournal(options.journal, log, turn);
   const server = new Server({
     engine,
     demand,
@@ -242,8 +248,8 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     requiredVenues: options.requiredVenues ?? [],
     metricsSymbols: options.metricsSymbols ?? [],
     feeds: () => [],
-    journal: () => undefined,
-    past: undefined,
+    journal: () => writer?.figures,
+    past: options.journal === undefined ? undefined : new JournalPast(options.journal, [], undefined),
   });
   const venues = [new Venue({ engine, turn }, "test-a", true), new Venue({ engine, turn }, "test-b", false)];
   const listening = await server.listen("127.0.0.1", 0);
@@ -254,9 +260,17 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     clearInterval(tick);
     for (const timer of timers) clearTimeout(timer);
     await server.stop();
+    await server.services.past?.stop();
+    await writer?.close();
   };
   const url = `ws://127.0.0.1:${port}`;
   return { engine, server, demand, turn, venues, port, url, http: `http://127.0.0.1:${port}`, stop };
+}
+
+function keepJournal(directory: string, log: FrameLog, turn: Turn): JournalWriter {
+  const writer = new JournalWriter({ opened: openJournal(directory), log, mode: "simulated", now: turn.now() });
+  turn.onEnd(() => writer.publish());
+  return writer;
 }
 
 /** Waits until no client has anything left to join, and everything committed has been published. */

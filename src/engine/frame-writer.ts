@@ -63,6 +63,8 @@ export class FrameWriter {
   readonly scratch: Memory = scratchMemory(MAX_FRAME_BYTES);
   readonly #clock: Clock;
   readonly #header = new FrameHeader();
+  /** When the first frame could be written, microseconds. */
+  readonly startedAt: number;
   /** [exchange time, receive time] of the header, microseconds, and room for what goes into it. */
   readonly #times = new Float64Array(2);
   readonly #value = new Float64Array(1);
@@ -77,6 +79,7 @@ export class FrameWriter {
   constructor(log: FrameLog, clock: Clock) {
     this.log = log;
     this.#clock = clock;
+    this.startedAt = clock.now();
     this.#header.set(H_EPOCH, Float64Array.of(log.epoch), 0);
   }
 

@@ -28,6 +28,8 @@ export const INDEX_EPOCH = 5;
 export interface PastQuery {
   epochs: readonly number[];
   fromPosition: number;
+  /** Of the first epoch, microseconds; 0 does not narrow. */
+  fromTime: number;
   streams: readonly number[];
   /** What the streams' instruments are called now, `exchange symbol` by id: frames of other instruments are left out. */
   names: readonly (readonly [instrument: number, name: string])[];
@@ -41,7 +43,8 @@ export interface PastChunk {
   bytes: Uint8Array<ArrayBuffer>;
   index: Float64Array;
   count: number;
-  /** The last position that was looked at, and its epoch; 0 before the first. */
+  /** The first and the last position that were looked at, and the epoch of the last; 0 before the first. */
+  first: number;
   position: number;
   epoch: number;
   /** Something between what was looked at is not in the journal. */
@@ -53,11 +56,11 @@ export interface PastChunk {
 function* framesOf(
   reader: JournalReader,
   epochs: readonly number[],
-  fromPosition: number,
+  first: ReadOptions,
   options: ReadOptions,
 ): IterableIterator<JournalFrame> {
   for (const [index, epoch] of epochs.entries()) {
-    yield* reader.frames({ ...options, epoch, fromPosition: index === 0 ? fromPosition : 0 });
+    yield* reader.frames({ ...options, ...(index === 0 ? first : {}), epoch });
   }
 }
 
@@ -71,15 +74,16 @@ class Answer {
   readonly #frame = new FrameView();
   readonly #instrument = new InstrumentView();
   #lossy = false;
+  #first = 0;
   #position = 0;
   #epoch = 0;
 
-  constructor(directory: string, { epochs, fromPosition, streams, names }: PastQuery) {
+  constructor(directory: string, { epochs, fromPosition, fromTime, streams, names }: PastQuery) {
     const lose = () => {
       this.#lossy = true;
     };
     const options = { copies: true, onDamage: lose, onGap: lose };
-    this.#frames = framesOf(new JournalReader(directory), epochs, fromPosition, options);
+    this.#frames = framesOf(new JournalReader(directory), epochs, { fromPosition, fromTime }, options);
     this.#streams = new Set(streams);
     this.#names = new Map(names);
   }
@@ -100,6 +104,7 @@ class Answer {
       const frame = next.value;
       if (frame.stream === DIRECTORY_STREAM) this.#learn(frame);
       if (frame.copy) continue;
+      this.#first ||= frame.position;
       this.#position = frame.position;
       this.#epoch = frame.epoch;
       if (!this.#streams.has(frame.stream) || this.#others.has(instrumentOf(frame.stream))) continue;
@@ -109,8 +114,9 @@ class Answer {
     }
     const lossy = this.#lossy;
     this.#lossy = false;
-    const [count, position, epoch] = [index.length / INDEX_NUMBERS, this.#position, this.#epoch];
-    return { id, bytes: bytes.slice(0, end), index: Float64Array.from(index), count, position, epoch, lossy, done };
+    const count = index.length / INDEX_NUMBERS;
+    const reached = { first: this.#first, position: this.#position, epoch: this.#epoch };
+    return { id, bytes: bytes.slice(0, end), index: Float64Array.from(index), count, ...reached, lossy, done };
   }
 
   /** Ids are given anew at each start: an instrument of the epoch may be another today. */
@@ -141,7 +147,7 @@ function send(port: MessagePort, answer: Answer, id: number): void {
     const chunk = answer.chunk(id);
     port.postMessage(chunk, [chunk.bytes.buffer, chunk.index.buffer as ArrayBuffer]);
   } catch (error) {
-    const none = { bytes: new Uint8Array(0), index: new Float64Array(0), count: 0, position: 0, epoch: 0 };
+    const none = { bytes: new Uint8Array(0), index: new Float64Array(0), count: 0, first: 0, position: 0, epoch: 0 };
     port.postMessage({ id, ...none, lossy: true, done: true, error: (error as Error).message });
   }
 }

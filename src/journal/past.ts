@@ -130,7 +130,7 @@ class Reading implements PastReading {
   }
 
   fail(): void {
-    const none = { bytes: new Uint8Array(0), index: new Float64Array(0), count: 0, position: 0, epoch: 0 };
+    const none = { bytes: new Uint8Array(0), index: new Float64Array(0), count: 0, first: 0, position: 0, epoch: 0 };
     this.#chunk = { id: this.#id, ...none, lossy: true, done: true };
   }
 

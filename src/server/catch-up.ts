@@ -15,6 +15,7 @@ import type { Memory } from "../wire/memory.ts";
 import type { Ring } from "../wire/ring.ts";
 import type { Client } from "./client.ts";
 import { ConflatedStreams } from "./conflated-streams.ts";
+import { OlderFrames } from "./older-frames.ts";
 import { PastReplay } from "./past-replay.ts";
 import type { Replay } from "./replay.ts";
 import type { Services } from "./services.ts";
@@ -92,6 +93,8 @@ export class CatchUp {
   readonly #replays: Replay[] = [];
   /** What is older than the ring, from the journal. */
   readonly #past: PastReplay;
+  /** What the ring has not any more of this epoch. */
+  #older: OlderFrames | undefined;
   /** How far a slow client may be behind; undefined for one that replays. */
   #maxLag: MaxLag | undefined;
   #lost = 0;
@@ -126,6 +129,7 @@ export class CatchUp {
 
   close(): void {
     this.#past.close();
+    this.#older?.close();
   }
 
   /** The last sequence that the client was sent; undefined for a stream whose past is still to come. */
@@ -141,8 +145,15 @@ export class CatchUp {
     if (!replay.isKnown) this.#past.begin(replay);
     if (!replay.isKnown || replay.position >= this.position) return;
     for (const reading of this.#readings.values()) reading.after = Math.max(reading.after, this.position);
-    this.position = replay.position;
-    this.#cursor.seek(this.position);
+    this.#goBack(replay.position, replay.isByTime ? replay.fromTime : 0);
+  }
+
+  #goBack(position: number, fromTime: number): void {
+    const { past } = this.#services;
+    this.position = position;
+    this.#cursor.seek(position);
+    this.#older?.close();
+    this.#older = past === undefined ? undefined : new OlderFrames(this.#services, fromTime);
     this.level = false;
   }
 
@@ -155,7 +166,10 @@ export class CatchUp {
       held: replay.held.get(stream) ?? UNKNOWN,
       after: position,
       // A stream's changes of state are in the slow ring, whatever else it has.
-      whole: replay.isByTime || (slow.covers(position) && (isSlow(stream) || ticks.covers(position))),
+      whole:
+        replay.isByTime ||
+        this.#services.past !== undefined ||
+        (slow.covers(position) && (isSlow(stream) || ticks.covers(position))),
       needsSnapshot: replay.isByTime && slotIn(stream) === SLOT_ORDERBOOK,
     });
     // What is building beside it is conflated, whoever gets it.
@@ -165,6 +179,7 @@ export class CatchUp {
   /** Sends the next piece; returns its cost. What the ring has must have been published before. */
   read(): number {
     if (this.#past.pending) return this.#readPast();
+    if (this.#older?.reaches(this.position) === false) return this.#readOlder(this.#older);
     const cursor = this.#cursor;
     let cost = SCAN_COST;
     if (this.#maxLag !== undefined) this.#leap(this.#maxLag);
@@ -176,7 +191,10 @@ export class CatchUp {
         break;
       }
       if (cursor.lost > this.#lost) this.#lap(cursor.lost);
-      cost += SCAN_COST + this.#take(cursor.ring, cursor.record);
+      const { ring, record } = cursor;
+      const [at, length] = [ring.placeOf(record), ring.lengthOf(record)];
+      const [stream, sequence] = [ring.streamOf(record), ring.sequenceOf(record)];
+      cost += SCAN_COST + this.#take(ring.memory, at, length, stream, sequence, ring.positionOf(record));
     }
     return cost;
   }
@@ -186,35 +204,51 @@ export class CatchUp {
     this.level = false;
     const cost = this.#past.read();
     if (this.#past.pending) return cost;
-    const { ticks, slow } = this.#services.engine.frames.log;
     for (const reading of this.#readings.values()) reading.after = Math.max(reading.after, this.position);
     for (const { stream, variant } of this.#past.takeStreams()) {
-      const whole = slow.covers(0) && ticks.covers(0);
-      this.#readings.set(stream, { held: whole ? 0 : UNKNOWN, after: 0, whole, needsSnapshot: false });
+      this.#readings.set(stream, { held: 0, after: 0, whole: true, needsSnapshot: false });
       if (variant !== RING) this.#conflated.add(stream, variant);
     }
-    this.position = 0;
-    this.#cursor.seek(0);
+    this.#goBack(0, 0);
     return cost;
+  }
+
+  /** Sends what the journal has of this epoch and the ring has not any more. */
+  #readOlder(older: OlderFrames): number {
+    this.level = false;
+    const streams = [...this.#readings.keys()];
+    const cost = older.read(
+      this.position,
+      streams,
+      (...frame) => this.#take(...frame),
+      () => this.#doubt(),
+    );
+    this.position = Math.max(this.position, older.position);
+    if (!older.reaches(this.position)) return cost;
+    older.close();
+    this.#older = undefined;
+    this.#cursor.seek(this.position);
+    return cost + 1;
+  }
+
+  /** Something was overwritten, or is lost: of who did not say what they hold, nothing is known any more. */
+  #doubt(): void {
+    for (const reading of this.#readings.values()) reading.whole = reading.held !== UNKNOWN;
   }
 
   /** The ring has overtaken the client. */
   #lap(lost: number): void {
     this.#lost = lost;
-    for (const reading of this.#readings.values()) reading.whole = reading.held !== UNKNOWN;
+    this.#doubt();
     this.#client.lapped();
   }
 
-  /** Sends a record if it is for the client; returns its bytes. */
-  #take(ring: Ring, record: number): number {
-    this.position = ring.positionOf(record);
-    const stream = ring.streamOf(record);
+  /** Sends a frame if it is for the client; returns its bytes. */
+  #take(memory: Memory, at: number, length: number, stream: number, sequence: number, position: number): number {
+    this.position = position;
     const reading = this.#readings.get(stream);
-    if (reading === undefined || this.position <= reading.after) return 0;
-    const sequence = ring.sequenceOf(record);
-    if (sequence <= reading.held) return 0;
-    const at = ring.placeOf(record);
-    if (reading.needsSnapshot && !this.#isSnapshot(ring.memory, at)) return 0;
+    if (reading === undefined || position <= reading.after || sequence <= reading.held) return 0;
+    if (reading.needsSnapshot && !this.#isSnapshot(memory, at)) return 0;
     if (this.#isHole(reading, sequence - 1) && !reading.needsSnapshot) {
       // A book's changes are of no use without what they change: the gap reaches up to the snapshot that follows it.
       const isBook = slotIn(stream) === SLOT_ORDERBOOK;
@@ -224,7 +258,7 @@ export class CatchUp {
     reading.held = sequence;
     reading.whole = true;
     reading.needsSnapshot = false;
-    return this.#client.frame(ring.memory, ring.lengthOf(record), stream, at);
+    return this.#client.frame(memory, length, stream, at);
   }
 
   #isHole(reading: Reading, upTo: number): boolean {

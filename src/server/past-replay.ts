@@ -89,7 +89,7 @@ export class PastReplay {
       const instrument = catalog.get(instrumentOf(stream));
       if (instrument !== undefined) names.set(instrument.id, `${instrument.exchange} ${instrument.symbol}`);
     }
-    return past?.open({ epochs: this.#epochs, fromPosition: position + 1, streams, names: [...names] });
+    return past?.open({ epochs: this.#epochs, fromPosition: position + 1, fromTime: 0, streams, names: [...names] });
   }
 
   #send({ bytes, index, count, lossy }: PastChunk): number {

@@ -108,20 +108,29 @@ export function replayOf(
   if (from === undefined) return undefined;
   const slowOnly = channels.every((channel) => SLOW_CHANNELS.has(channel));
   const { epoch } = frames.log;
-  const where = pastOf(from, strict, slowOnly, frames);
+  const where = pastOf(from, strict, slowOnly, frames, past);
   return { id, epoch, held: NOTHING_HELD, isByTime: true, isKnown: true, isPast: false, ...where };
 }
 
 /** Where a time lies in the window, or in that of the slow ring; throws when there is less and it must not be cut short. */
-export function pastOf(from: string | number, strict: boolean, slowOnly: boolean, frames: FrameWriter): Past {
+export function pastOf(
+  from: string | number,
+  strict: boolean,
+  slowOnly: boolean,
+  frames: FrameWriter,
+  past: JournalPast | undefined,
+): Past {
   const asked = readFrom(from, frames.now);
-  const start = frames.windowStart(slowOnly);
+  const inWindow = frames.windowStart(slowOnly);
+  const isOlder = past !== undefined && asked < inWindow;
+  // The journal has all since this start, but for files that were deleted meanwhile.
+  const start = isOlder ? Math.min(inWindow, Math.max(frames.startedAt, past.firstTime)) : inWindow;
   const truncated = start > asked;
   if (truncated && strict) {
     throw new RequestError("not_available", `from: the window begins at ${new Date(start / 1000).toISOString()}`);
   }
   const fromTime = truncated ? start : asked;
-  return { position: frames.positionBefore(fromTime), fromTime, truncated };
+  return { position: isOlder ? 0 : frames.positionBefore(fromTime), fromTime, truncated };
 }
 
 function resumed(
@@ -135,7 +144,8 @@ function resumed(
   if (isKnown && position > log.position) {
     throw new RequestError("bad_request", `resume.position: this epoch has come to ${log.position}`);
   }
-  const truncated = !(isKnown && log.ticks.covers(position) && log.slow.covers(position));
+  const isThere = past !== undefined || (log.ticks.covers(position) && log.slow.covers(position));
+  const truncated = !(isKnown && isThere);
   const isPast = !isKnown && (past?.epochsFrom(epoch).length ?? 0) > 0;
   const fromTime = isKnown ? frames.timeAfter(position) : 0;
   return { id, epoch, position, held, isByTime: false, isKnown, isPast, truncated, fromTime };

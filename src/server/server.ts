@@ -159,7 +159,8 @@ export class Server {
     this.#socket("/raw", ({ query }) => {
       onlyOptions(query, ["from", "strict"]);
       const from = query.get("from");
-      const past = from === null ? undefined : pastOf(from, readStrict(query), false, services.engine.frames);
+      const past =
+        from === null ? undefined : pastOf(from, readStrict(query), false, services.engine.frames, undefined);
       return (socket) => new RawConnection(socket, services, past);
     });
     this.#socket("/ws/*", ({ path, query, encoding }) => {
