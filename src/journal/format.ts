@@ -55,7 +55,7 @@ export const HEADER_NUMBERS = 5;
 
 export interface FileHeader {
   epoch: number;
-  /** When the file was opened, microseconds on the server's clock; no frame of the file is older than that by much. */
+  /** When the file was opened, microseconds on the server's clock; no frame of the file is older. */
   created: number;
   /** The first position that can be in the file. */
   firstPosition: number;

@@ -82,8 +82,12 @@ export class Journal {
     this.#around = around;
     this.#position = options.afterPosition;
     this.#opensAt = options.now;
+    view.refresh();
     this.#opened = options.openedAfter;
     this.#follower = new Follower(view, options.afterPosition);
+    // Frames that were committed before the journal began are older than now.
+    if (this.#follower.next()) this.#opensAt = Math.min(options.now, this.#follower.frame.tsPublish);
+    this.#follower.seek(options.afterPosition);
     this.#backoff = new Backoff(RETRY, around.random);
     status.written = options.afterPosition;
     status.synced = options.sync === "never" ? 0 : options.afterPosition;

@@ -1,10 +1,11 @@
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { FrameLog } from "../wire/frame-log.ts";
 import { TURN_WORD } from "../wire/frame-log.ts";
 import type { Mode } from "./format.ts";
 import type { SyncPolicy } from "./journal.ts";
 import type { OpenedJournal } from "./open.ts";
 import { type JournalState, SharedStatus } from "./status.ts";
+import { startThread } from "./thread.ts";
 import { type JournalWork, STOP_WORD, WORK_NAME, WORKER_MODULE, type WorkerMessage } from "./worker.ts";
 
 export interface JournalWriterOptions {
@@ -68,7 +69,7 @@ export class JournalWriter {
       return frames;
     };
     log.publish();
-    this.#worker = startWorker(this.#work(options, tell()));
+    this.#worker = startThread(WORKER_MODULE, this.#work(options, tell()));
     this.#worker.on("message", (message: WorkerMessage) => {
       if ("error" in message) this.#lastError = message.error;
       else this.#worker.postMessage(tell());
@@ -129,12 +130,4 @@ export class JournalWriter {
     await this.#exited;
     this.#opened.lock.release();
   }
-}
-
-function startWorker(workerData: JournalWork): Worker {
-  if (!new URL(WORKER_MODULE).pathname.endsWith(".ts")) return new Worker(new URL(WORKER_MODULE), { workerData });
-  // Sources as they are, under tsx: its loader does not reach into the threads of Node 20 by itself.
-  const module = JSON.stringify(WORKER_MODULE);
-  const start = `import("tsx/esm/api").then(({ tsImport }) => tsImport(${module}, ${module}))`;
-  return new Worker(start, { eval: true, workerData });
 }

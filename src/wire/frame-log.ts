@@ -65,7 +65,10 @@ export class FrameLog {
     };
   }
 
-  /** Lets other threads have what was committed until now, and wakes those that wait for it. Once a turn, not per frame. */
+  /**
+   * Lets other threads have what was committed until now. Once a turn, not per frame; nobody is woken, which would cost
+   * the turn more than its frames: who follows looks from time to time.
+   */
   publish(): void {
     if (this.#published === this.position) return;
     this.#published = this.position;
@@ -75,7 +78,6 @@ export class FrameLog {
     storeHalves(words, SLOW_WORD, this.slow.head);
     storeHalves(words, POSITION_WORD, this.position);
     Atomics.add(words, TURN_WORD, 1);
-    Atomics.notify(words, TURN_WORD);
   }
 }
 
