@@ -1,18 +1,20 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import type { Config } from "./config.ts";
 import { ConfigError, helpText, readConfig } from "./config.ts";
+import { JOURNAL_USAGE, JournalUsageError, journalCommand } from "./journal/commands.ts";
 import { Gateway } from "./main.ts";
 import { inlineMore } from "./std/compiler.ts";
 import { createLogger } from "./std/log.ts";
 import { nearest } from "./std/nearest.ts";
 
-const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { serve, record };
+const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { serve, record, journal };
 const EXIT_USAGE = 2;
 
 const USAGE = `usage: tickwire <command> [flags]
 
 commands:
   serve              serve market data to WebSocket clients; tickwire serve --help explains the flags
+  journal            list, verify or export what a journal holds; tickwire journal --help
   record DIR         write the market data of --feeds and --symbols to a journal, and serve nobody; flags as of serve
 
   --version, --help`;
@@ -38,7 +40,7 @@ export async function run(args: readonly string[]): Promise<void> {
     const near = nearest(command, Object.keys(COMMANDS));
     fail(`unknown command "${command}"${near === undefined ? "; see --help" : `: did you mean "${near}"?`}`);
   }
-  if (rest.includes("--help") || rest.includes("-h")) return print(helpText());
+  if (rest.includes("--help") || rest.includes("-h")) return print(start === journal ? JOURNAL_USAGE : helpText());
   await start(rest);
 }
 
@@ -79,6 +81,19 @@ async function record([directory, ...flags]: readonly string[]): Promise<void> {
   if ("error" in started) fail(started.error);
   stopOnSignal(gateway, config);
   print(`tickwire ${version()} (${config.mode}: ${config.feeds.join(", ")}) records to ${directory}`);
+}
+
+/** Lists, verifies or exports a journal, which may be written meanwhile. */
+async function journal(args: readonly string[]): Promise<void> {
+  try {
+    const write = (text: string) => void writeSync(1, text);
+    process.exitCode = journalCommand(args, write, (text) => process.stderr.write(text));
+  } catch (error) {
+    // Whoever reads it may have enough before the end.
+    if ((error as NodeJS.ErrnoException).code === "EPIPE") return;
+    if (error instanceof JournalUsageError) fail(error.message);
+    throw error;
+  }
 }
 
 function stopOnSignal(gateway: Gateway, { logLevel }: Config): void {

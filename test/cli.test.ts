@@ -1,8 +1,9 @@
 /** The command line: help, one clear line for what is wrong, and a clean end. */
 import { deepStrictEqual, match, ok, strictEqual, throws } from "node:assert";
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -117,6 +118,12 @@ const WRONG: readonly [args: string[], env: Record<string, string>, line: RegExp
   [["serve", "--log-level", "loud"], {}, /--log-level \(TICKWIRE_LOG_LEVEL\) is one of fatal/],
   [["serve", "--speed", "fast"], {}, /--speed/],
   [["serve", "--seed", "-1"], {}, /seed|-1/],
+  [
+    ["serve", "--journal-sync", "sometimes"],
+    {},
+    /--journal-sync \(TICKWIRE_JOURNAL_SYNC\) is one of never, interval, every/,
+  ],
+  [["serve", "--journal-max-gb", "0"], {}, /--journal-max-gb/],
 ];
 
 test("what is wrong with a command line, in one line", () => {
@@ -203,4 +210,54 @@ test("a signal while instruments are still being opened ends it as cleanly", asy
   await listening(run);
   run.signal("SIGTERM");
   deepStrictEqual([(await finished(run)).code, run.stderr], [0, ""]);
+});
+
+test("record, then list, verify and export what was recorded; a journal is written by one", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "tickwire-cli-"));
+  const directory = join(folder, "journal");
+  const recording = start(["record", directory, "--symbols", "BTC/USDT"]);
+  await eventually(() => recording.stdout.includes("records to"), "the recording to begin");
+  const second = await finished(start(["serve", "--port", "0", "--journal", directory]));
+  deepStrictEqual([second.code, second.stdout], [2, ""]);
+  match(second.stderr, /^tickwire: --journal \S+: \S+ is being written by process \d+\n$/);
+  const trades = () =>
+    execFileSync(process.execPath, [join(root, "src/tickwire.mjs"), "journal", "export", directory], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+  await eventually(() => trades().includes('"type":"trade"'), "a trade to be recorded");
+  recording.signal("SIGTERM");
+  strictEqual((await finished(recording)).code, 0);
+  const listed = await finished(start(["journal", "ls", directory]));
+  match(listed.stdout, /^\S+\.twj {2}\S+Z {2}epoch \d+ {2}simulated from position 1 {2}\d+ bytes\n$/);
+  const verified = await finished(start(["journal", "verify", directory]));
+  deepStrictEqual([verified.code, verified.stderr], [0, ""]);
+  match(verified.stdout, /, closed\n\d+ frames in 1 files, 0 gaps, 0 problems\n$/);
+  const csv = await finished(start(["journal", "export", directory, "--format", "csv", "--from", "2026-01-01"]));
+  strictEqual(csv.code, 0);
+  match(csv.stderr, /^\d+ rows, \d+ frames have no row in it, 0 gaps, 0 damaged places\n$/);
+  match(csv.stdout, /^type,exchange,symbol,[\s\S]*\ntrade,sim-[ab],BTC\/USDT,/);
+  const [file] = readdirSync(directory);
+  const bytes = readFileSync(join(directory, file as string));
+  bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] as number) ^ 1;
+  writeFileSync(join(directory, file as string), bytes);
+  const damaged = await finished(start(["journal", "verify", directory]));
+  strictEqual(damaged.code, 1);
+  match(damaged.stdout, /damaged at byte \d+/);
+  for (const [args, line] of [
+    [["record"], /name the folder first/],
+    [["record", directory, "--feeds", "binance"], /name what to record/],
+    [["journal"], /usage: tickwire journal/],
+    [["journal", "verify"], /name the folder/],
+    [["journal", "ls", join(folder, "none")], /no such file/],
+    [["journal", "ls", folder], /there is no journal in it/],
+    [["journal", "ls", directory, "--all"], /takes no --all/],
+    [["journal", "export", directory, "--format", "xml"], /--format is jsonl or csv/],
+    [["journal", "export", directory, "--from", "yesterday"], /--from is a time such as/],
+  ] as [string[], RegExp][]) {
+    const wrong = await finished(start(args));
+    deepStrictEqual([wrong.code, wrong.stdout], [2, ""], args.join(" "));
+    match(wrong.stderr, line);
+  }
+  rmSync(folder, { recursive: true });
 });
