@@ -3,8 +3,9 @@ import WebSocket from "ws";
 import type { Clock } from "../src/std/clock.ts";
 import type { ReceiverCounts } from "./receiver-counts.ts";
 import { FrameHeader } from "./receiver-frame.ts";
+import type { ClientMemory } from "./receiver-memory.ts";
+import { ReadPace } from "./receiver-pace.ts";
 import type { ReceiverSettings } from "./receiver-settings.ts";
-import { Sequences } from "./sequences.ts";
 
 /** A larger message is refused with 1009. */
 const MAX_MESSAGE_BYTES = 64 * 2 ** 20;
@@ -29,6 +30,14 @@ interface TextMessage {
   status?: string;
   code?: string;
   streams?: ControlStream[];
+  /** What became of a subscribe's `resume`. */
+  resume?: string;
+  /** A gap's. */
+  from?: number | null;
+  to?: number;
+  reason?: string;
+  epoch?: number;
+  position?: number;
   /** A control message's stream, a frame's number, or the name of a venue's stream. */
   stream?: ControlStream | number | string;
   seq?: number;
@@ -38,10 +47,10 @@ interface TextMessage {
   data?: { e: string; s?: string; t?: number; T?: number };
 }
 
-/** One connection of the Node receiver: counts its frames, keeps its sequences. */
+/** One connection of the Node receiver: counts its frames, and has its memory judge them. */
 export class NodeClient {
-  /** Frames since `frames` was last set to 0. */
-  frames = 0;
+  /** What stays when the connection is gone. */
+  readonly memory: ClientMemory;
   isReady = false;
   readonly #socket: WebSocket;
   /** What lies below it: only that can be reset. */
@@ -51,19 +60,29 @@ export class NodeClient {
   readonly #clock: Clock;
   readonly #events: ClientEvents;
   readonly #header: FrameHeader;
-  readonly #sequences: Sequences<number | string>;
+  #pace: ReadPace | undefined;
   #acks = 0;
+  /** Resumes whose `replay_end` is to come, and where their acks said that the streams stand: so far the replay goes. */
+  #replays = 0;
+  #owed: ControlStream[] = [];
   #isOpen = false;
   /** True once its end was counted, as an error or because it was dropped. */
   #isCounted = false;
+  #isDropped = false;
 
-  constructor(settings: ReceiverSettings, counts: ReceiverCounts, clock: Clock, events: ClientEvents) {
+  constructor(
+    settings: ReceiverSettings,
+    counts: ReceiverCounts,
+    clock: Clock,
+    memory: ClientMemory,
+    events: ClientEvents,
+  ) {
     this.#settings = settings;
     this.#counts = counts;
     this.#clock = clock;
     this.#events = events;
     this.#header = new FrameHeader();
-    this.#sequences = new Sequences(counts);
+    this.memory = memory;
     this.#socket = new WebSocket(settings.url, settings.protocol === undefined ? [] : [settings.protocol], {
       perMessageDeflate: false,
       maxPayload: MAX_MESSAGE_BYTES,
@@ -71,6 +90,7 @@ export class NodeClient {
     });
     this.#socket.on("upgrade", ({ socket }) => {
       this.#raw = socket;
+      this.#pace = new ReadPace(this.#socket, socket);
     });
     this.#socket.on("open", () => this.#opened());
     this.#socket.on("message", (data: Buffer, isBinary: boolean) => this.#message(data, isBinary));
@@ -85,23 +105,30 @@ export class NodeClient {
     });
   }
 
-  /** Closes at once, by a reset. Counted as dropped. */
+  /** Closes at once, by a reset. Counted as dropped. What was read and is not looked at yet is not had any more. */
   drop(): void {
+    this.#isDropped = true;
     this.#isCounted = true;
     this.#counts.dropped += 1;
     this.#raw?.resetAndDestroy();
   }
 
+  /** So many more bytes may be read, of which `most` are saved up; undefined is as fast as they come. */
+  allow(bytes: number | undefined, most = 0): void {
+    if (bytes === undefined) this.#pace?.open();
+    else this.#pace?.allow(bytes, most);
+  }
+
   #opened(): void {
     this.#isOpen = true;
-    for (const text of this.#settings.send) this.#socket.send(text);
+    for (const text of this.#settings.send) this.#socket.send(this.memory.resuming(text));
     this.#events.opened(this);
     this.#look();
   }
 
   /** Tells once that the client is ready. */
   #look(): void {
-    if (this.isReady || this.#acks < this.#settings.readyAcks) return;
+    if (this.isReady || this.#acks < this.#settings.readyAcks || this.#replays > 0) return;
     this.isReady = true;
     this.#events.ready(this);
   }
@@ -119,16 +146,19 @@ export class NodeClient {
   }
 
   #message(data: Buffer, isBinary: boolean): void {
+    if (this.#isDropped) return;
+    this.#pace?.look();
     if (!isBinary) this.#text(data);
     else if (this.#settings.form === "flatbuffers" && this.#header.read(data)) {
-      const { stream, fromSeq, seq, derived, tsExchange } = this.#header;
-      this.#frame(data.length, stream, fromSeq, seq, derived, tsExchange);
+      const { stream, position, fromSeq, seq, derived, tsExchange } = this.#header;
+      this.#frame(data.length, stream, position, fromSeq, seq, derived, tsExchange);
     } else this.#counts.error("malformed frame");
   }
 
   #frame(
     bytes: number,
     stream: number | string,
+    position: number,
     fromSeq: number,
     seq: number,
     derived: boolean,
@@ -141,11 +171,14 @@ export class NodeClient {
       this.#counts.error("malformed frame");
       return;
     }
-    this.frames += 1;
+    this.memory.frames += 1;
     this.#counts.frames += 1;
     this.#counts.bytes += bytes;
-    this.#sequences.take(stream, fromSeq, seq, derived);
-    if (!derived && tsExchange > 0) this.#counts.latency.add(this.#clock.now() - tsExchange);
+    this.memory.sequences.take(stream, fromSeq, seq, derived);
+    if (derived) return;
+    this.memory.reach(position);
+    if (this.#replays > 0) this.#counts.replayed += 1;
+    if (tsExchange > 0) this.#counts.latency.add(this.#clock.now() - tsExchange);
   }
 
   #text(data: Buffer): void {
@@ -156,23 +189,54 @@ export class NodeClient {
     }
     const { form } = this.#settings;
     if (form === "json" && typeof message.seq === "number") {
-      const { stream, from_seq = Number.NaN, seq, flags, ts_exchange } = message;
+      const { stream, position = 0, from_seq = Number.NaN, seq, flags, ts_exchange } = message;
       const from = typeof stream === "number" ? from_seq : Number.NaN;
-      this.#frame(data.length, Number(stream), from, seq, flags?.includes("derived") ?? false, ts_exchange ?? 0);
+      const derived = flags?.includes("derived") ?? false;
+      this.#frame(data.length, Number(stream), position, from, seq, derived, ts_exchange ?? 0);
     } else if (form === "relay" && message.data?.e === "trade") {
       const { s = "", t = Number.NaN, T = 0 } = message.data;
-      this.#frame(data.length, s, s === "" ? Number.NaN : t, t, false, T);
+      this.#frame(data.length, s, 0, s === "" ? Number.NaN : t, t, false, T);
     } else this.#control(message);
   }
 
   #control(message: TextMessage): void {
-    const { type, status, code, streams, stream } = message;
-    for (const each of streams ?? []) this.#sequences.begin(each.stream, each.seq);
-    if (typeof stream === "object") this.#sequences.begin(stream.stream, stream.seq);
+    const { type, status, code, streams, stream, resume, epoch } = message;
+    if (type === "hello" && epoch !== undefined) this.memory.begin(epoch);
+    if (resume === "resumed") this.#replays += 1;
+    for (const each of streams ?? []) this.#stands(each);
+    if (typeof stream === "object") this.#stands(stream);
+    if (type === "gap") this.#gap(message);
     if (type === "error") this.#counts.error(`error ${code ?? "unknown"}`);
+    if (type === "replay_end" && this.#replays > 0) this.#replayed();
     if (status !== "subscribed") return;
+    if (resume !== undefined && resume !== "resumed") this.#counts.error(`resume ${resume}`);
     this.#acks += 1;
     this.#look();
+  }
+
+  /** Where a stream stands now. What is replayed leads up to it, so it is no beginning then but what must be reached. */
+  #stands(stream: ControlStream): void {
+    if (this.#replays > 0) this.#owed.push(stream);
+    else this.memory.sequences.begin(stream.stream, stream.seq);
+  }
+
+  #replayed(): void {
+    this.#counts.replays += 1;
+    this.#replays -= 1;
+    if (this.#replays > 0) return;
+    for (const { stream, seq } of this.#owed) this.memory.sequences.end(stream, seq);
+    this.#owed = [];
+    this.#look();
+  }
+
+  #gap({ stream, from, to = Number.NaN, reason }: TextMessage): void {
+    // Of another epoch's frames: how many they were is not known, and the ack has said where their stream stands.
+    if (reason === "epoch") this.#counts.gaps += 1;
+    else {
+      const named = typeof stream === "number" ? this.memory.sequences.gap(stream, from ?? undefined, to) : undefined;
+      if (named === undefined) this.#counts.error("wrong gap");
+      else this.memory.named += named;
+    }
   }
 }
 

@@ -8,12 +8,21 @@ export interface Report {
   frames: number;
   /** Payload bytes of frames; control messages and WebSocket headers are not in it. */
   bytes: number;
-  /** Frames missing. */
+  /** Frames missing of which no gap told. */
   holes: number;
   duplicates: number;
+  /** Gaps that the server told of, and the frames that they named. */
+  gaps: number;
+  gapFrames: number;
+  /** Resumes that came to their `replay_end`, and the ring frames that came before it. */
+  replays: number;
+  replayed: number;
   /** Frames of the ready client that has the fewest, and of the one that has the most; 0 without any. */
   leastFrames: number;
   mostFrames: number;
+  /** The same of frames and those that gaps named together. */
+  leastAccounted: number;
+  mostAccounted: number;
   /** Clients that are ready now. */
   clients: number;
   /** From the time that the source stamped a ring frame with to the receiver's reading it. */
@@ -26,9 +35,16 @@ export interface Report {
   closed: Record<string, number>;
   /**
    * By text: `malformed frame`, `malformed control` (no JSON), `error <code>` (a control error), `protocol error`
-   * (what no WebSocket server may send), `refused <status>` and `connect <CODE>` (never open).
+   * (what no WebSocket server may send), `refused <status>` and `connect <CODE>` (never open), `wrong gap` (names what
+   * is held, or ends before it begins) and `resume <answer>` (anything but resumed).
    */
   errors: Record<string, number>;
+}
+
+/** What a ready client got since the last reset: frames, and frames that gaps named. */
+interface Got {
+  readonly frames: number;
+  readonly named: number;
 }
 
 /** The counts of all clients of one receiver. */
@@ -37,6 +53,10 @@ export class ReceiverCounts implements SequenceCounts {
   bytes = 0;
   holes = 0;
   duplicates = 0;
+  gaps = 0;
+  gapFrames = 0;
+  replays = 0;
+  replayed = 0;
   dropped = 0;
   readonly latency = new LatencyHistogram();
   #closed = new Map<string, number>();
@@ -57,6 +77,10 @@ export class ReceiverCounts implements SequenceCounts {
     this.bytes = 0;
     this.holes = 0;
     this.duplicates = 0;
+    this.gaps = 0;
+    this.gapFrames = 0;
+    this.replays = 0;
+    this.replayed = 0;
     this.dropped = 0;
     this.latency.reset();
     this.#closed.clear();
@@ -65,15 +89,18 @@ export class ReceiverCounts implements SequenceCounts {
     this.#processor = process.cpuUsage();
   }
 
-  /** `ready` are the frames of each ready client. */
-  report(ready: Iterable<number>): Report {
+  report(ready: Iterable<Got>): Report {
     let clients = 0;
     let leastFrames = Number.POSITIVE_INFINITY;
     let mostFrames = 0;
-    for (const frames of ready) {
+    let leastAccounted = Number.POSITIVE_INFINITY;
+    let mostAccounted = 0;
+    for (const { frames, named } of ready) {
       clients += 1;
       leastFrames = Math.min(leastFrames, frames);
       mostFrames = Math.max(mostFrames, frames);
+      leastAccounted = Math.min(leastAccounted, frames + named);
+      mostAccounted = Math.max(mostAccounted, frames + named);
     }
     const { user, system } = process.cpuUsage(this.#processor);
     return {
@@ -82,8 +109,14 @@ export class ReceiverCounts implements SequenceCounts {
       bytes: this.bytes,
       holes: this.holes,
       duplicates: this.duplicates,
+      gaps: this.gaps,
+      gapFrames: this.gapFrames,
+      replays: this.replays,
+      replayed: this.replayed,
       leastFrames: clients === 0 ? 0 : leastFrames,
       mostFrames,
+      leastAccounted: clients === 0 ? 0 : leastAccounted,
+      mostAccounted,
       clients,
       latencyUs: this.latency.summary(),
       cpuMs: Math.round((user + system) / 1000),

@@ -9,6 +9,7 @@ const SMALLEST_BYTES = 12;
 const IDENTIFIER = 0x31465754;
 /** The place of a field in the vtable, behind its two lengths: fields in the schema's order from 0. */
 const STREAM = 4;
+const POSITION = 4 + 2 * 3;
 const SEQ = 4 + 2 * 4;
 const FROM_SEQ = 4 + 2 * 5;
 const TS_EXCHANGE = 4 + 2 * 6;
@@ -19,6 +20,8 @@ const FLAG_DERIVED = 1;
 /** The header of the frame that was read last. */
 export class FrameHeader {
   stream = 0;
+  /** The place in the ring; that of a derived frame says nothing. */
+  position = 0;
   seq = 0;
   fromSeq = 0;
   /** Microseconds since 1970; 0 unknown. */
@@ -34,12 +37,14 @@ export class FrameHeader {
   read(bytes: Buffer): boolean {
     if (!this.#attach(bytes)) return false;
     const stream = this.#place(STREAM, 4);
+    const position = this.#place(POSITION, 8);
     const seq = this.#place(SEQ, 8);
     const fromSeq = this.#place(FROM_SEQ, 8);
     const tsExchange = this.#place(TS_EXCHANGE, 8);
     const flags = this.#place(FLAGS, 4);
-    if (stream < 0 || seq < 0 || fromSeq < 0 || tsExchange < 0 || flags < 0) return false;
+    if (stream < 0 || position < 0 || seq < 0 || fromSeq < 0 || tsExchange < 0 || flags < 0) return false;
     this.stream = stream === 0 ? 0 : bytes.readUInt32LE(stream);
+    this.position = this.#long(position);
     this.seq = this.#long(seq);
     this.fromSeq = this.#long(fromSeq);
     this.tsExchange = this.#long(tsExchange);

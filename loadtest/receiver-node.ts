@@ -2,12 +2,16 @@ import { createInterface } from "node:readline";
 import { SystemClock } from "../src/std/clock.ts";
 import { NodeClient } from "./receiver-client.ts";
 import { ReceiverCounts } from "./receiver-counts.ts";
+import { ClientMemory } from "./receiver-memory.ts";
 import type { ReceiverSettings } from "./receiver-settings.ts";
-import { countOf, readReceiverSettings, SettingsError } from "./receiver-settings.ts";
+import { countOf, MAX_BYTES_PER_SECOND, readReceiverSettings, SettingsError } from "./receiver-settings.ts";
 
 /** Handshakes at a time: fewer than the listen queue of a server holds (512 for uWebSockets.js, libuv and ws). */
 const MAX_HANDSHAKES = 256;
 const RAMP_STEP_MS = 5;
+const PACE_STEP_MS = 10;
+/** A client that did not read saves up so much, seconds. */
+const SAVED_SECONDS = 0.1;
 
 /** The receiver's Node form: many WebSocket clients in one thread. receiver.ts says what it is asked and answers. */
 class NodeReceiver {
@@ -15,6 +19,9 @@ class NodeReceiver {
   readonly #counts = new ReceiverCounts();
   readonly #clock = new SystemClock();
   readonly #ready = new Set<NodeClient>();
+  /** Of clients that were dropped, for those that come back. */
+  readonly #kept: ClientMemory[] = [];
+  #pacing: NodeJS.Timeout | undefined;
   /** Clients that are to be ready before the next `ready` is told, and are not gone. */
   #wanted: number;
   /** Clients still to be begun, and those that are not open yet. */
@@ -74,7 +81,8 @@ class NodeReceiver {
       isOpen = true;
       this.#progress();
     };
-    new NodeClient(this.#settings, this.#counts, this.#clock, {
+    const memory = this.#kept.shift() ?? new ClientMemory(this.#counts);
+    new NodeClient(this.#settings, this.#counts, this.#clock, memory, {
       opened,
       ready: (client) => {
         this.#ready.add(client);
@@ -95,9 +103,11 @@ class NodeReceiver {
   #command(line: string): void {
     const [word, argument, ...rest] = line.trim().split(/\s+/);
     const count = countOf(argument);
+    const pace = countOf(argument, MAX_BYTES_PER_SECOND);
     if (word === "reset" && argument === undefined) this.#reset();
     else if (word === "report" && argument === undefined) this.#report();
     else if (word === "quit" && argument === undefined) process.exit(0);
+    else if (word === "pace" && pace !== undefined && rest.length === 0) this.#pace(pace);
     else if (word === "drop" && count !== undefined && rest.length === 0) this.#drop(count);
     else if (word === "connect" && count !== undefined && rest.length === 0) this.#connect(count);
     else process.stderr.write(`receiver: unknown command: ${line}\n`);
@@ -105,12 +115,33 @@ class NodeReceiver {
 
   #reset(): void {
     this.#counts.reset();
-    for (const client of this.#ready) client.frames = 0;
+    for (const memory of [...this.#kept, ...this.#memories()]) {
+      memory.frames = 0;
+      memory.named = 0;
+    }
+  }
+
+  #memories(): ClientMemory[] {
+    return [...this.#ready].map(({ memory }) => memory);
   }
 
   #report(): void {
-    const frames = [...this.#ready].map((client) => client.frames);
-    this.#tell({ event: "report", ...this.#counts.report(frames) });
+    this.#tell({ event: "report", ...this.#counts.report(this.#memories()) });
+  }
+
+  /** Has each client that is ready read so many bytes a second; 0 is as fast as they come. */
+  #pace(bytesPerSecond: number): void {
+    clearInterval(this.#pacing);
+    for (const client of this.#ready) client.allow(bytesPerSecond === 0 ? undefined : 0);
+    if (bytesPerSecond === 0) return;
+    const most = Math.max(1, bytesPerSecond * SAVED_SECONDS);
+    let lastMs = performance.now();
+    this.#pacing = setInterval(() => {
+      const nowMs = performance.now();
+      const bytes = (bytesPerSecond * (nowMs - lastMs)) / 1000;
+      lastMs = nowMs;
+      for (const client of this.#ready) client.allow(bytes, most);
+    }, PACE_STEP_MS);
   }
 
   #drop(count: number): void {
@@ -118,6 +149,7 @@ class NodeReceiver {
       this.#ready.delete(client);
       this.#wanted -= 1;
       client.drop();
+      if (this.#settings.resume && client.memory.canResume) this.#kept.push(client.memory);
     }
   }
 

@@ -15,6 +15,8 @@ export interface ReceiverSettings {
   readyAcks: number;
   /** Connections begun a second; 0 as many as the handshakes allow. */
   rampPerSecond: number;
+  /** A client that comes back after a `drop` goes on where the dropped one stood, by `resume`; without it as a new one. */
+  resume: boolean;
 }
 
 /** What is wrong with a command line: one clear line. */
@@ -24,6 +26,8 @@ export class SettingsError extends Error {
 
 const MAX_CLIENTS = 60_000;
 const MAX_PER_SECOND = 1_000_000;
+/** Of a pace. */
+export const MAX_BYTES_PER_SECOND = 100_000_000;
 
 /** Reads a receiver's command line; throws a SettingsError. */
 export function readReceiverSettings(args: readonly string[]): ReceiverSettings {
@@ -49,15 +53,19 @@ export function readReceiverSettings(args: readonly string[]): ReceiverSettings 
     clients: wholeNumber("--clients", given.get("--clients"), MAX_CLIENTS),
     readyAcks: wholeNumber("--ready-acks", given.get("--ready-acks") ?? String(send.length), MAX_CLIENTS),
     rampPerSecond: wholeNumber("--ramp", given.get("--ramp") ?? "0", MAX_PER_SECOND),
+    resume: wholeNumber("--resume", given.get("--resume") ?? "0", 1) === 1,
     ...(protocol === undefined ? {} : { protocol }),
   };
 }
 
-const FLAGS = new Set(["--url", "--clients", "--form", "--send", "--protocol", "--ready-acks", "--ramp"]);
+/** How much the system may receive ahead of a client is the native form's to set; Node has no way to. */
+const FLAGS = new Set(
+  "--url --clients --form --send --protocol --ready-acks --ramp --resume --receive-buffer".split(" "),
+);
 
-/** A command that is a word and a whole number: `drop 10`. Undefined when it is not. */
-export function countOf(text: string | undefined): number | undefined {
-  return text !== undefined && /^\d{1,6}$/.test(text) && Number(text) <= MAX_CLIENTS ? Number(text) : undefined;
+/** The number of a command that is a word and a whole number: `drop 10`. Undefined when it is not. */
+export function countOf(text: string | undefined, largest = MAX_CLIENTS): number | undefined {
+  return text !== undefined && /^\d{1,9}$/.test(text) && Number(text) <= largest ? Number(text) : undefined;
 }
 
 function wholeNumber(flag: string, text: string | undefined, largest: number): number {

@@ -26,6 +26,14 @@ export interface ReceiverOptions {
   readyAcks?: number;
   /** Connections begun a second; without it as many as 256 handshakes at a time allow. */
   rampPerSecond?: number;
+  /**
+   * A client that comes back after a `drop` goes on where the dropped one stood: its subscribes say `resume`, it is ready
+   * with `replay_end`, and its sequences and frames go on. Without it it is a new one.
+   */
+  resume?: boolean;
+  /** What the system may receive ahead of each client, bytes, in segments as on Ethernet: so that a pace is felt soon. Only
+   * the native form heeds it. */
+  receiveBufferBytes?: number;
   /** How long all clients may take to be ready; 60 s. */
   readyTimeoutMs?: number;
 }
@@ -49,12 +57,14 @@ async function chooseProgram(): Promise<Program> {
 }
 
 function argumentsOf(options: ReceiverOptions): string[] {
-  const { url, clients, form, send = [], protocol, readyAcks, rampPerSecond } = options;
+  const { url, clients, form, send = [], protocol, readyAcks, rampPerSecond, resume, receiveBufferBytes } = options;
   const args = ["--url", url, "--clients", String(clients), "--form", form];
   for (const text of send) args.push("--send", text);
   if (protocol !== undefined) args.push("--protocol", protocol);
   if (readyAcks !== undefined) args.push("--ready-acks", String(readyAcks));
   if (rampPerSecond !== undefined) args.push("--ramp", String(rampPerSecond));
+  if (resume === true) args.push("--resume", "1");
+  if (receiveBufferBytes !== undefined) args.push("--receive-buffer", String(receiveBufferBytes));
   return args;
 }
 
@@ -120,6 +130,11 @@ export class Receiver {
     const answer = new Promise<Report>((resolve, reject) => this.#reportWaiters.push({ resolve, reject }));
     this.#command("report");
     return within(answer, REPORT_TIMEOUT_MS, async () => `the receiver did not report in ${REPORT_TIMEOUT_MS} ms`);
+  }
+
+  /** Has each ready client read so many bytes a second from now on, headers included; 0 is as fast as they come. */
+  pace(bytesPerSecond: number): void {
+    this.#command(`pace ${bytesPerSecond}`);
   }
 
   /** Aborts so many ready clients at once. */

@@ -61,6 +61,25 @@ export async function fresh(receiver: Receiver): Promise<void> {
   await receiver.report();
 }
 
+/** The reports once every client has what it must get and nothing more comes, or once nothing comes for long. */
+export async function settled(receivers: readonly Receiver[], wanted: readonly number[]): Promise<Report[]> {
+  // Where not all is counted, a short silence says that what was under way has come.
+  const counted = wanted.every((least) => least > 0);
+  let stillSince = performance.now();
+  let last = -1;
+  for (;;) {
+    const reports = await Promise.all(receivers.map((receiver) => receiver.report()));
+    const frames = reports.reduce((sum, report) => sum + report.frames, 0);
+    const complete = reports.every(({ leastAccounted }, index) => leastAccounted >= (wanted[index] as number));
+    // States are frames too, so as many as there were events may come before the last event does.
+    if (complete && counted && frames === last) return reports;
+    if (frames !== last) stillSince = performance.now();
+    last = frames;
+    if (performance.now() - stillSince > (complete ? STILL_MS / 5 : STILL_MS)) return reports;
+    await sleep(LOOK_MS);
+  }
+}
+
 /** A source, a server and receivers, each in a process of its own. */
 export class Rig {
   readonly source: Source;
@@ -92,7 +111,7 @@ export class Rig {
       source: { share: source.share, lateP99Us: run.late.p99 },
     };
     const wanted = least?.(run) ?? this.receivers.map(() => run.sent);
-    const reports = await this.#settled(wanted);
+    const reports = await settled(this.receivers, wanted);
     return {
       run,
       seconds,
@@ -105,25 +124,6 @@ export class Rig {
         return lossesOf(report, wanted[index] as number).map((loss) => `${where}: ${loss}`);
       }),
     };
-  }
-
-  /** The reports once every client has what it must get and nothing more comes, or once nothing comes for long. */
-  async #settled(wanted: readonly number[]): Promise<Report[]> {
-    // Where not all is counted, a short silence says that what was under way has come.
-    const counted = wanted.every((least) => least > 0);
-    let stillSince = performance.now();
-    let last = -1;
-    for (;;) {
-      const reports = await Promise.all(this.receivers.map((receiver) => receiver.report()));
-      const frames = reports.reduce((sum, report) => sum + report.frames, 0);
-      const complete = reports.every(({ leastFrames }, index) => leastFrames >= (wanted[index] as number));
-      // States are frames too, so as many as there were events may come before the last event does.
-      if (complete && counted && frames === last) return reports;
-      if (frames !== last) stillSince = performance.now();
-      last = frames;
-      if (performance.now() - stillSince > (complete ? STILL_MS / 5 : STILL_MS)) return reports;
-      await sleep(LOOK_MS);
-    }
   }
 
   /** What the server itself knows to be lost. */
@@ -141,6 +141,7 @@ export class Rig {
 /** What a report shows to be lost: so many frames at least must have reached each client. */
 export function lossesOf(report: Report, least: number): string[] {
   const losses: string[] = [];
+  if (report.gaps > 0) losses.push(`${report.gapFrames} frames missing that ${report.gaps} gaps named`);
   if (report.holes > 0) losses.push(`${report.holes} frames missing in the sequences`);
   if (report.duplicates > 0) losses.push(`${report.duplicates} frames came twice`);
   if (report.leastFrames < least) losses.push(`a client got ${report.leastFrames} of ${least} events`);

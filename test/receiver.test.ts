@@ -3,166 +3,37 @@ import { deepStrictEqual, match, ok, rejects, strictEqual } from "node:assert";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import type { AddressInfo, Server, Socket } from "node:net";
+import type { AddressInfo, Server } from "node:net";
 import { createServer } from "node:net";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Builder } from "flatbuffers";
 import { pino } from "pino";
-import type { WebSocket } from "ws";
-import { WebSocketServer } from "ws";
-import type { ReceiverOptions, Report } from "../loadtest/receiver.ts";
-import { Receiver } from "../loadtest/receiver.ts";
+import type { Receiver } from "../loadtest/receiver.ts";
 import { LatencyHistogram } from "../loadtest/receiver-latency.ts";
-import { nativeMissing, nativeProgram, nodeProgram } from "../loadtest/receiver-programs.ts";
+import { nativeProgram, nodeProgram } from "../loadtest/receiver-programs.ts";
 import { readConfig } from "../src/config.ts";
 import { Gateway } from "../src/main.ts";
 import { SLOT_TRADES, streamOf } from "../src/market/channel.ts";
 import type { Instrument } from "../src/market/instrument.ts";
 import { Random } from "../src/std/random.ts";
-import { Frame, Payload, Trade } from "../src/wire/generated/tickwire.ts";
 import { Client, eventually } from "./gateway.ts";
+import type { Counted, FrameNumbers, Peer } from "./receiver-double.ts";
+import {
+  BINARY,
+  CLOSE,
+  CONTINUATION,
+  counted,
+  frameOf,
+  KINDS,
+  NOTHING,
+  PING,
+  packet,
+  reported,
+  ScriptedServer,
+  start,
+  TEXT,
+} from "./receiver-double.ts";
 import { serve, settled, spot } from "./serve.ts";
-
-const missing = await nativeMissing();
-const KINDS = [
-  { kind: "node" as const, skip: false as const },
-  { kind: "native" as const, skip: missing === undefined ? (false as const) : `no native receiver: ${missing}` },
-];
-
-async function start(kind: "native" | "node", options: ReceiverOptions): Promise<Receiver> {
-  process.env.TICKWIRE_RECEIVER = kind;
-  const receiver = await Receiver.start(options);
-  strictEqual(receiver.kind, kind);
-  return receiver;
-}
-
-const CONTINUATION = 0;
-const TEXT = 1;
-const BINARY = 2;
-const CLOSE = 8;
-const PING = 9;
-
-/** A frame of WebSocket as a server sends it; `first` replaces the first byte, `mask` lies about one. */
-function packet(opcode: number, payload: Buffer | string, { isFinal = true, first = 0, mask = 0 } = {}): Buffer {
-  const data = Buffer.from(payload);
-  const head = data.length < 126 ? Buffer.alloc(2) : Buffer.alloc(data.length < 65_536 ? 4 : 10);
-  head[0] = first || (isFinal ? 0x80 : 0) | opcode;
-  head[1] = mask | (data.length < 126 ? data.length : data.length < 65_536 ? 126 : 127);
-  if (head.length === 4) head.writeUInt16BE(data.length, 2);
-  if (head.length === 10) head.writeBigUInt64BE(BigInt(data.length), 2);
-  return Buffer.concat([head, data]);
-}
-
-interface FrameNumbers {
-  stream: number;
-  seq: number;
-  from?: number;
-  derived?: boolean;
-  tsExchange?: number;
-  /** Bytes of the trade's id: makes a frame large. */
-  idBytes?: number;
-}
-
-/** A frame as the schema's own library builds it, whose vtable is not that of the gateway's templates. */
-function frameOf({ stream, seq, from = seq, derived = false, tsExchange = 0, idBytes = 4 }: FrameNumbers): Buffer {
-  const builder = new Builder(256);
-  const id = builder.createString("7".repeat(idBytes));
-  const trade = Trade.createTrade(builder, 100, 1, 1, 0, id);
-  const time = BigInt(tsExchange);
-  const numbers = [BigInt(1), BigInt(seq), BigInt(seq), BigInt(from), time, time, time] as const;
-  const flags = derived ? 3 : 4;
-  Frame.finishFrameBuffer(builder, Frame.createFrame(builder, stream, 3, ...numbers, flags, Payload.Trade, trade));
-  return Buffer.from(builder.asUint8Array());
-}
-
-/** One connection of a scripted server. */
-interface Peer {
-  socket: WebSocket;
-  raw: Socket;
-  texts: string[];
-  pongs: string[];
-  /** Everything that came in, as bytes: whatever a `ws` of the server makes of it. */
-  isReset: boolean;
-}
-
-/** A server that shakes hands and then sends what it is told, byte for byte. */
-class ScriptedServer {
-  readonly peers: Peer[] = [];
-  readonly #server: WebSocketServer;
-
-  private constructor(server: WebSocketServer) {
-    this.#server = server;
-    server.on("connection", (socket, request) => {
-      const peer: Peer = { socket, raw: request.socket, texts: [], pongs: [], isReset: false };
-      socket.on("message", (data) => peer.texts.push(data.toString()));
-      socket.on("pong", (data) => peer.pongs.push(data.toString()));
-      socket.on("error", () => {});
-      request.socket.on("error", (error: NodeJS.ErrnoException) => {
-        peer.isReset = error.code === "ECONNRESET";
-      });
-      request.socket.setNoDelay(true);
-      this.peers.push(peer);
-    });
-  }
-
-  static async start(): Promise<ScriptedServer> {
-    const server = new WebSocketServer({
-      port: 0,
-      host: "127.0.0.1",
-      perMessageDeflate: false,
-      verifyClient: ({ req }, answer) => answer(!req.url?.startsWith("/refused"), 429),
-    });
-    await once(server, "listening");
-    return new ScriptedServer(server);
-  }
-
-  get url(): string {
-    return `ws://127.0.0.1:${(this.#server.address() as AddressInfo).port}/stream?encoding=flatbuffers`;
-  }
-
-  /** Sends bytes, then a ping: what came before the pong has been counted. */
-  async play(peer: Peer, bytes: Buffer, cuts: (left: number) => number = (left) => left): Promise<void> {
-    const end = `end ${peer.pongs.length}`;
-    const whole = Buffer.concat([bytes, packet(PING, end)]);
-    for (let at = 0; at < whole.length; ) {
-      const length = Math.min(cuts(whole.length - at), whole.length - at);
-      peer.raw.write(whole.subarray(at, at + length));
-      at += length;
-      // A turn of the loop, so that the bytes go out by themselves.
-      if (at < whole.length) await new Promise((resolve) => setImmediate(resolve));
-    }
-    await eventually(() => peer.pongs.includes(end), "the pong");
-  }
-
-  async stop(): Promise<void> {
-    for (const { socket } of this.peers) socket.terminate();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-}
-
-/** The parts of a report that do not depend on time. */
-function counted({
-  seconds: _s,
-  cpuMs: _c,
-  latencyUs: _l,
-  ...rest
-}: Report): Omit<Report, "seconds" | "cpuMs" | "latencyUs"> {
-  return rest;
-}
-
-const NOTHING = {
-  frames: 0,
-  bytes: 0,
-  holes: 0,
-  duplicates: 0,
-  leastFrames: 0,
-  mostFrames: 0,
-  clients: 1,
-  dropped: 0,
-  closed: {},
-  errors: {},
-};
 
 const ACK = packet(
   TEXT,
@@ -439,17 +310,6 @@ for (const { kind, skip } of KINDS) {
   });
 }
 
-/** Reports until one is as wanted. */
-async function reported(receiver: Receiver, holds: (report: Report) => boolean): Promise<Report> {
-  const until = Date.now() + 20_000;
-  while (true) {
-    const report = await receiver.report();
-    if (holds(report)) return report;
-    if (Date.now() > until) throw new Error(`waited in vain: ${JSON.stringify(report)}`);
-    await sleep(10);
-  }
-}
-
 const jsonFrame = (stream: number, from: number, seq: number, flags = '"last_of_event"', ts: number | null = null) =>
   `{"type":"trade","exchange":"a","symbol":"A \\"0\\"/B","stream":${stream},"channel":"trades","epoch":7,"position":9,"seq":${seq},"from_seq":${from},"ts_exchange":${ts},"ts_receive":1,"ts_publish":1,"flags":[${flags}],"price":1.5,"trade_id":"}"}`;
 
@@ -699,14 +559,14 @@ test("both forms make the same of spoilt frames", { skip: KINDS[1]?.skip ?? fals
     }
     parts.push(packet(BINARY, frame.subarray(0, random.chance(0.05) ? random.integer(0, frame.length) : frame.length)));
   }
-  const reports: Omit<Report, "seconds" | "cpuMs" | "latencyUs">[] = [];
+  const reports: Counted[] = [];
   for (const kind of ["node", "native"] as const) {
     const { receiver, peer } = await subscribed(server, kind);
     await server.play(peer, Buffer.concat(parts));
     reports.push(counted(await receiver.report()));
     await receiver.stop();
   }
-  const [node, native] = reports as [Report, Report];
+  const [node, native] = reports as [Counted, Counted];
   // Sums of random sequences are beyond what a double holds exactly.
   ok(Math.abs(node.holes / native.holes - 1) < 1e-9);
   deepStrictEqual({ ...node, holes: 0 }, { ...native, holes: 0 });

@@ -3,6 +3,7 @@ import { connections } from "./connections.ts";
 import { fanout } from "./fanout.ts";
 import { instruments } from "./instruments.ts";
 import { mixed } from "./mixed.ts";
+import { slow } from "./slow.ts";
 import { soak } from "./soak.ts";
 import { reconnectStorm } from "./storm.ts";
 import { wireToWire } from "./wire-to-wire.ts";
@@ -15,5 +16,6 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   connections,
   mixed,
   storm: reconnectStorm,
+  slow,
   soak,
 };
