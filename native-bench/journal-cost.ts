@@ -23,8 +23,12 @@ export interface JournalCost {
   megabytes: number;
 }
 
-/** Runs two pipelines in turn, a block each; the one's frames are journalled. Every frame must be in the journal. */
-export async function journalCost(): Promise<JournalCost> {
+/**
+ * Runs two pipelines in turn, a block each; the one's frames are journalled. Every frame must be in the journal. Without
+ * a pause between the runs of a block the journal's thread is as busy as the path, on the other half of the processor
+ * where that is all there is; with one of 5 ms, it is some 100,000 trades a second.
+ */
+export async function journalCost(pauseMs: number): Promise<JournalCost> {
   const directory = mkdtempSync(join(tmpdir(), "tickwire-journal-"));
   try {
     settle();
@@ -43,8 +47,8 @@ export async function journalCost(): Promise<JournalCost> {
     await level(writer, log);
     const { lost: lostBefore } = writer.figures;
     for (let block = 0; block < BLOCKS; block += 1) {
-      const plainNs = blockOf(plain);
-      const journaledNs = blockOf(journaled, writer);
+      const plainNs = await blockOf(plain, pauseMs);
+      const journaledNs = await blockOf(journaled, pauseMs, writer);
       figures.push([plainNs, journaledNs]);
       await level(writer, log);
     }
@@ -70,9 +74,10 @@ async function level(writer: JournalWriter, log: { readonly position: number }):
   while (writer.figures.written < log.position) await sleep(1);
 }
 
-function blockOf(pipeline: Pipeline, writer?: JournalWriter): number {
+async function blockOf(pipeline: Pipeline, pauseMs: number, writer?: JournalWriter): Promise<number> {
   let ms = 0;
   for (let run = 0; run < RUNS; run += 1) {
+    if (pauseMs > 0) await sleep(pauseMs);
     pipeline.next();
     const begun = performance.now();
     pipeline.parsed();

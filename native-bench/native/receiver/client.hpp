@@ -1,4 +1,4 @@
-// One connection: from connecting over the handshake to counting frames, without an allocation per frame.
+// One connection: from connecting over the handshake to whole messages, without an allocation per frame.
 #pragma once
 
 #include <sys/socket.h>
@@ -8,16 +8,14 @@
 #include <limits>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
-#include <vector>
 
 #include "../websocket/frame-reader.hpp"
 #include "../websocket/frame-writer.hpp"
 #include "../websocket/socket.hpp"
 #include "counts.hpp"
+#include "listener.hpp"
 #include "memory.hpp"
-#include "messages.hpp"
 #include "opening.hpp"
 #include "settings.hpp"
 #include "shared.hpp"
@@ -27,13 +25,11 @@ inline constexpr size_t MAX_MESSAGE_BYTES = 64 << 20;
 
 class Client {
  public:
-  // What stays when the connection is gone.
-  std::unique_ptr<ClientMemory> memory;
   // Its place among the receiver's clients.
   size_t index = 0;
 
   Client(Shared& shared, std::unique_ptr<ClientMemory> memory)
-      : memory(std::move(memory)), shared_(shared), reader_(websocket::Peer::Server, MAX_MESSAGE_BYTES) {}
+      : shared_(shared), listener_(shared, std::move(memory)), reader_(websocket::Peer::Server, MAX_MESSAGE_BYTES) {}
 
   ~Client() {
     if (socket_ >= 0) close(socket_);
@@ -44,6 +40,8 @@ class Client {
   // Stays true when it is gone.
   bool isReady() const { return isReady_; }
   bool isGone() const { return state_ == State::Gone; }
+  // What stays when the connection is gone; nothing once it was handed over.
+  std::unique_ptr<ClientMemory>& memory() { return listener_.memory; }
 
   void connect() {
     socket_ = ::socket(shared_.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -84,14 +82,9 @@ class Client {
 
   // A whole message; the reader calls it.
   bool message(websocket::Opcode opcode, const uint8_t* data, size_t count) {
-    if (opcode == websocket::TEXT) {
-      text({reinterpret_cast<const char*>(data), count});
-      return true;
-    }
-    FrameHeader header;
-    const bool isFrame = shared_.settings.form == Form::Flatbuffers && tickwire::readFrame(data, count, header);
-    if (isFrame) frame(header, count);
-    else shared_.counts.error("malformed frame");
+    if (opcode == websocket::TEXT) listener_.text({reinterpret_cast<const char*>(data), count});
+    else listener_.binary(data, count);
+    isReady_ = isReady_ || listener_.isWhole();
     return true;
   }
 
@@ -194,13 +187,11 @@ class Client {
   void opened() {
     state_ = State::Open;
     for (const std::string& each : shared_.settings.send) {
-      const std::string text = memory->resuming(each);
+      const std::string text = listener_.memory->resuming(each);
       send(websocket::TEXT, text.data(), text.size());
     }
-    look();
+    isReady_ = listener_.isWhole();
   }
-
-  void look() { isReady_ = isReady_ || (acks_ >= shared_.settings.readyAcks && replays_ == 0); }
 
   void send(websocket::Opcode opcode, const void* payload, size_t count) {
     const bool wasEmpty = out_.empty();
@@ -227,74 +218,6 @@ class Client {
     watched_ = events;
   }
 
-  void frame(const FrameHeader& header, size_t bytes) {
-    Counts& counts = shared_.counts;
-    if (!header.isPlausible()) return counts.error("malformed frame");
-    memory->frames += 1;
-    counts.frames += 1;
-    counts.bytes += bytes;
-    memory->sequences.take(header.stream, header.fromSeq, header.seq, header.isDerived, counts.sequences);
-    if (header.isDerived) return;
-    memory->reach(header.position);
-    if (replays_ > 0) counts.replayed += 1;
-    if (header.tsExchange > 0) counts.latency.add(shared_.nowMicros - header.tsExchange);
-  }
-
-  void text(std::string_view text) {
-    FrameHeader header;
-    TextKind kind = TextKind::Control;
-    if (shared_.settings.form == Form::Json) kind = readJsonFrame(text, header);
-    if (shared_.settings.form == Form::Relay) kind = readRelayedTrade(text, shared_.symbols, header);
-    if (kind == TextKind::Frame) return frame(header, text.size());
-    if (kind == TextKind::Malformed) return shared_.counts.error("malformed frame");
-    Control control;
-    if (readControl(text, control)) take(control);
-    else shared_.counts.error("malformed control");
-  }
-
-  void take(const Control& control) {
-    if (control.type == "hello" && control.epoch >= 0) memory->begin(control.epoch);
-    if (control.resume == "resumed") replays_ += 1;
-    readStreams(control, [this](uint32_t stream, int64_t seq) {
-      // What is replayed leads up to where a stream stands: then that is no beginning but what must be reached.
-      if (replays_ > 0) owed_.emplace_back(stream, seq);
-      else memory->sequences.begin(stream, seq);
-    });
-    if (control.type == "gap") gap(control);
-    if (control.type == "error") {
-      shared_.counts.error("error " + std::string(control.code.empty() ? "unknown" : control.code));
-    }
-    if (control.type == "replay_end" && replays_ > 0) replayed();
-    if (control.isAck && !control.resume.empty() && control.resume != "resumed") {
-      shared_.counts.error("resume " + std::string(control.resume));
-    }
-    if (control.isAck) acks_ += 1;
-    look();
-  }
-
-  void replayed() {
-    shared_.counts.replays += 1;
-    replays_ -= 1;
-    if (replays_ > 0) return;
-    for (const auto& [stream, seq] : owed_) memory->sequences.end(stream, seq, shared_.counts.sequences);
-    owed_ = {};
-  }
-
-  void gap(const Control& control) {
-    SequenceCounts& counts = shared_.counts.sequences;
-    // Of another epoch's frames: how many they were is not known, and the ack has said where their stream stands.
-    if (control.reason == "epoch") {
-      counts.gaps += 1;
-      return;
-    }
-    const bool isPlausible = control.stream >= 0 && control.stream <= UINT32_MAX && control.to >= 0;
-    const auto stream = static_cast<uint32_t>(control.stream);
-    const int64_t named =
-        isPlausible ? memory->sequences.gap(stream, control.from, control.to, counts) : Sequences::UNKNOWN;
-    if (named == Sequences::UNKNOWN) shared_.counts.error("wrong gap");
-    else memory->named += named;
-  }
-
   Shared& shared_;
   int socket_ = -1;
   State state_ = State::Connecting;
@@ -303,10 +226,7 @@ class Client {
   uint32_t watched_ = EPOLLOUT;
   // Bytes that may still be read.
   double left_ = UNPACED;
-  uint32_t acks_ = 0;
-  // Resumes whose `replay_end` is to come, and where their acks said that the streams stand: so far the replay goes.
-  uint32_t replays_ = 0;
-  std::vector<std::pair<uint32_t, int64_t>> owed_;
+  Listener listener_;
   Opening opening_;
   websocket::FrameReader reader_;
   websocket::Bytes out_;

@@ -174,7 +174,7 @@ class Receiver {
   void reset() {
     shared_->counts = Counts();
     for (const auto& client : clients_) {
-      if (client->memory != nullptr) client->memory->frames = client->memory->named = 0;
+      if (client->memory() != nullptr) client->memory()->frames = client->memory()->named = 0;
     }
     for (const auto& memory : kept_) memory->frames = memory->named = 0;
   }
@@ -208,8 +208,8 @@ class Receiver {
     for (const auto& client : clients_) {
       if (!client->isReady() || client->isGone()) continue;
       ready.count += 1;
-      const uint64_t frames = client->memory->frames;
-      const uint64_t accounted = frames + client->memory->named;
+      const uint64_t frames = client->memory()->frames;
+      const uint64_t accounted = frames + client->memory()->named;
       ready.leastFrames = std::min(ready.leastFrames, frames);
       ready.mostFrames = std::max(ready.mostFrames, frames);
       ready.leastAccounted = std::min(ready.leastAccounted, accounted);
@@ -224,7 +224,7 @@ class Receiver {
       if (count == 0) break;
       if (!client->isReady() || client->isGone()) continue;
       client->drop();
-      if (shared_->settings.resume != 0 && client->memory->canResume()) kept_.push_back(std::move(client->memory));
+      if (shared_->settings.resume != 0 && client->memory()->canResume()) kept_.push_back(std::move(client->memory()));
       settle(*client, false, true);
       count -= 1;
     }
