@@ -12,11 +12,11 @@ import type { Instrument } from "../market/instrument.ts";
 import type { MaxLag } from "./catch-up.ts";
 import { beginsAnew, CatchUp, isReplayable } from "./catch-up.ts";
 import type { Client } from "./client.ts";
+import { ClientTopics } from "./client-topics.ts";
 import type { Subscription, WideTopic } from "./coverage.ts";
 import type { Replay } from "./replay.ts";
 import type { RequestId } from "./request.ts";
 import type { Services } from "./services.ts";
-import { partOf, wideScope } from "./topics.ts";
 
 /** Instruments looked at together, and what such a look and a join are worth beside the bytes that are sent. */
 const INSTRUMENTS_PER_LOOK = 64;
@@ -29,7 +29,7 @@ const PIECE_COST = 64 * 1024;
 /** What most memberships have nothing in, shared, because thousands of idle ones are mostly such. Never changed. */
 const NO_STREAMS = new Map<number, number>();
 const NONE_KEPT = new Set<number>();
-const NO_TOPICS = new Map<number, WideTopic>();
+const NONE_BROKEN: ReadonlyMap<number, WideTopic> = new Map();
 const NO_NUMBERS: number[] = [];
 const NOT_WIDENING: WideTopic[] = [];
 const NO_REPLAYS = new Map<RequestId, Replay>();
@@ -57,8 +57,7 @@ export class Membership {
   #kept = NONE_KEPT;
   /** Streams that were left, each times VARIANTS plus its variant: what the engine did for them is to be taken back. */
   #left = NO_NUMBERS;
-  /** Wide topics that this client is in, by scope. */
-  #wide = NO_TOPICS;
+  readonly #topics: ClientTopics;
   /** Instruments whose streams are still to be joined: those from `#next` on. */
   #instruments = NO_NUMBERS;
   #next = 0;
@@ -75,6 +74,7 @@ export class Membership {
   constructor(client: Joiner, services: Services) {
     this.#client = client;
     this.#services = services;
+    this.#topics = new ClientTopics(client, services, this.#joined, () => [...this.#subscriptions.values()]);
   }
 
   get #subscriptions(): ReadonlyMap<RequestId, Subscription> {
@@ -89,7 +89,7 @@ export class Membership {
 
   /** True while nothing is joined, so that nothing comes. */
   get isEmpty(): boolean {
-    return this.#joined.size === 0 && this.#wide.size === 0;
+    return this.#joined.size === 0 && !this.#topics.hasWide;
   }
 
   /** The variant in which a stream is joined; undefined while it is not. */
@@ -122,10 +122,11 @@ export class Membership {
 
   #applyAll(instruments: readonly number[]): void {
     const { coverage } = this.#services;
-    const broken = this.#wide.size === 0 ? this.#wide : this.#breakWide(coverage.wideTopics(instruments));
+    const topics = this.#topics;
+    const broken = topics.hasWide ? topics.break(coverage.wideTopics(instruments)) : NONE_BROKEN;
     for (const [stream, variant] of this.#joined) {
       if (coverage.variantOf(stream) !== variant) this.#leave(stream, variant, broken);
-      else if (broken.size > 0 && this.#isIn(broken, stream)) this.#enter(stream, variant, stream);
+      else if (topics.wideIn(broken, stream) !== undefined) topics.enter(stream, variant);
     }
     // All is looked at again, whatever was still to be.
     this.#instruments = NO_NUMBERS;
@@ -135,14 +136,13 @@ export class Membership {
 
   #applyNamed(instruments: readonly number[]): void {
     const { coverage } = this.#services;
-    const none = new Map<number, WideTopic>();
     for (const id of instruments) {
       for (let stream = streamOf(id, 0); stream < streamOf(id + 1, 0); stream += 1) {
         const joined = this.#joined.get(stream);
         if (joined === undefined || joined === coverage.variantOf(stream)) continue;
-        const topic = this.#wideTopicOf(this.#wide, stream);
-        if (topic !== undefined) this.#narrow(topic);
-        this.#leave(stream, joined, none);
+        const topic = this.#topics.wideOf(stream);
+        if (topic !== undefined) this.#topics.narrow(topic);
+        this.#leave(stream, joined, NONE_BROKEN);
       }
     }
     // What has one form again may go back to a wide topic.
@@ -152,17 +152,6 @@ export class Membership {
   #hasWildcards(): boolean {
     for (const { selection } of this.#subscriptions.values()) if (selection.wildcards.length > 0) return true;
     return false;
-  }
-
-  /** Leaves the wide topics that no longer hold, and returns them: their streams are in no topic now. */
-  #breakWide(still: readonly WideTopic[]): Map<number, WideTopic> {
-    const broken = new Map(this.#wide);
-    for (const { scope, variant } of still) if (broken.get(scope)?.variant === variant) broken.delete(scope);
-    for (const { slot, variant, scope } of broken.values()) {
-      this.#exit(slot, variant, scope);
-      this.#wide.delete(scope);
-    }
-    return broken;
   }
 
   /**
@@ -202,9 +191,9 @@ export class Membership {
     if (this.#closing) return this.#giveBack();
     if (this.#next < this.#instruments.length) return this.#joinSome();
     if (this.#behind !== undefined) return this.#catchUp(this.#behind);
-    this.#widening ??= this.#findWide();
+    this.#widening ??= this.#topics.wider();
     const topic = this.#widening.pop();
-    return topic === undefined ? LOOK_COST : this.#widen(topic);
+    return topic === undefined ? LOOK_COST : this.#topics.widen(topic);
   }
 
   #joinSome(): number {
@@ -235,7 +224,7 @@ export class Membership {
     const client = this.#client;
     if (variant !== RING) publisher.levelTier(stream, variant);
     this.#hold(stream, variant);
-    if (!this.#isIn(this.#wide, stream)) this.#enter(stream, variant, stream);
+    if (this.#topics.wideOf(stream) === undefined) this.#topics.enter(stream, variant);
     this.#joined.set(stream, variant);
     if (!this.#listed.delete(stream)) this.#client.announce(stream, variant, coverage.ownerOf(stream).id);
     if (this.#listed.size === 0) this.#listed = NO_STREAMS;
@@ -258,15 +247,6 @@ export class Membership {
     return cost;
   }
 
-  /** In a topic; one who is behind enters it when it is level. */
-  #enter(stream: number, variant: number, scope: number): void {
-    if (this.#behind === undefined) this.#services.publisher.topics.join(this.#client, stream, variant, scope);
-  }
-
-  #exit(stream: number, variant: number, scope: number): void {
-    if (this.#behind === undefined) this.#services.publisher.topics.leave(this.#client, stream, variant, scope);
-  }
-
   /** Up to where this client has been sent all that it is to get; undefined when that is everything. */
   get position(): number | undefined {
     return this.#behind?.position;
@@ -281,16 +261,11 @@ export class Membership {
   fallBehind(maxLag?: MaxLag): CatchUp {
     if (this.#behind !== undefined) return this.#behind;
     this.#services.publisher.drain();
-    this.#eachTopic((stream, variant, scope) => this.#exit(stream, variant, scope));
+    this.#topics.suspend();
     const behind = new CatchUp(this.#client, this.#services, maxLag);
     for (const [stream, variant] of this.#joined) behind.add(stream, variant);
     this.#behind = behind;
     return behind;
-  }
-
-  #eachTopic(act: (stream: number, variant: number, scope: number) => void): void {
-    for (const { slot, variant, scope } of this.#wide.values()) act(slot, variant, scope);
-    for (const [stream, variant] of this.#joined) if (!this.#isIn(this.#wide, stream)) act(stream, variant, stream);
   }
 
   /** The streams of a subscription that are joined from now on begin in the past. */
@@ -308,7 +283,7 @@ export class Membership {
     behind.finish();
     this.#behind = undefined;
     this.#replays = NO_REPLAYS;
-    this.#eachTopic((stream, variant, scope) => this.#enter(stream, variant, scope));
+    this.#topics.resume();
     this.#services.counters.caughtUp += 1;
     return cost;
   }
@@ -316,8 +291,8 @@ export class Membership {
   /** Leaves a stream that was in its own topic or in a wide one; `broken` are those that were left already. */
   #leave(stream: number, variant: number, broken: ReadonlyMap<number, WideTopic>): void {
     const { coverage, engine } = this.#services;
-    const wasWide = this.#isIn(broken, stream) || this.#isIn(this.#wide, stream);
-    if (!wasWide) this.#exit(stream, variant, stream);
+    const wasWide = (this.#topics.wideIn(broken, stream) ?? this.#topics.wideOf(stream)) !== undefined;
+    if (!wasWide) this.#topics.exit(stream, variant);
     this.#joined.delete(stream);
     this.#behind?.remove(stream);
     if (coverage.variantOf(stream) < 0) {
@@ -351,64 +326,6 @@ export class Membership {
     this.#services.engine.bars.unwant(instrumentOf(stream), timeframeOfSlot(slotIn(stream)));
   }
 
-  #findWide(): WideTopic[] {
-    const { coverage } = this.#services;
-    const subscriptions = [...this.#subscriptions.values()];
-    const instruments = coverage.instruments(subscriptions);
-    coverage.fill(subscriptions, instruments, 0, instruments.length);
-    return coverage.wideTopics(instruments).filter(({ scope }) => !this.#wide.has(scope));
-  }
-
-  /** The joined streams that a wide topic stands for. */
-  *#streamsOf({ slot, part, venue }: WideTopic): IterableIterator<[stream: number, variant: number]> {
-    const { catalog, coverage } = this.#services;
-    for (const id of coverage.instruments([...this.#subscriptions.values()])) {
-      const stream = streamOf(id, slot);
-      const variant = partOf(stream) === part ? this.#joined.get(stream) : undefined;
-      if (variant !== undefined && (venue === 0 || catalog.get(id)?.venue === venue)) yield [stream, variant];
-    }
-  }
-
-  /** Replaces the topics of single streams by the wide one that covers them. */
-  #widen(topic: WideTopic): number {
-    let moved = 0;
-    for (const [stream, variant] of this.#streamsOf(topic)) {
-      if (this.#isIn(this.#wide, stream)) continue;
-      this.#exit(stream, variant, stream);
-      moved += 1;
-    }
-    for (const { scope, slot, part, variant } of this.#wide.values()) {
-      if (topic.venue !== 0 || slot !== topic.slot || part !== topic.part) continue;
-      this.#exit(slot, variant, scope);
-      this.#wide.delete(scope);
-    }
-    this.#enter(topic.slot, topic.variant, topic.scope);
-    if (this.#wide === NO_TOPICS) this.#wide = new Map();
-    this.#wide.set(topic.scope, topic);
-    return JOIN_COST + MOVE_COST * moved;
-  }
-
-  /** Takes a wide topic apart into the topics of its streams. */
-  #narrow(topic: WideTopic): void {
-    this.#wide.delete(topic.scope);
-    this.#exit(topic.slot, topic.variant, topic.scope);
-    for (const [stream, variant] of this.#streamsOf(topic)) this.#enter(stream, variant, stream);
-  }
-
-  #wideTopicOf(topics: ReadonlyMap<number, WideTopic>, stream: number): WideTopic | undefined {
-    if (topics.size === 0) return undefined;
-    const slot = slotIn(stream);
-    const part = partOf(stream);
-    const everywhere = topics.get(wideScope(0, slot, part));
-    if (everywhere !== undefined) return everywhere;
-    const venue = this.#services.catalog.get(instrumentOf(stream))?.venue ?? 0;
-    return topics.get(wideScope(venue, slot, part));
-  }
-
-  #isIn(topics: ReadonlyMap<number, WideTopic>, stream: number): boolean {
-    return this.#wideTopicOf(topics, stream) !== undefined;
-  }
-
   /**
    * An instrument became active: the wildcards that cover it get its streams, announced before their first frame; later,
    * while an ack that must come before is on its way.
@@ -426,7 +343,7 @@ export class Membership {
     for (let stream = streamOf(instrument.id, 0); stream < streamOf(instrument.id + 1, 0); stream += 1) {
       const variant = coverage.variantOf(stream);
       if (variant < 0 || this.#joined.has(stream)) continue;
-      const topic = this.#wideTopicOf(this.#wide, stream);
+      const topic = this.#topics.wideOf(stream);
       if (topic?.variant === variant) {
         // It has had no frame yet, so there is nothing to send first.
         this.#hold(stream, variant);
@@ -436,7 +353,7 @@ export class Membership {
         continue;
       }
       // Another subscription wants it in another form than the wide topic has.
-      if (topic !== undefined) this.#narrow(topic);
+      if (topic !== undefined) this.#topics.narrow(topic);
       waits = true;
     }
     if (!waits) return;
@@ -447,15 +364,11 @@ export class Membership {
   /** The socket is gone, and has left all its topics: what it held is given back in pieces, by `step`. */
   close(): void {
     this.#behind?.close();
-    for (const { slot, variant, scope } of this.#wide.values()) this.#forget(slot, variant, scope);
+    this.#topics.forgetWide();
     this.#instruments = NO_NUMBERS;
     this.#next = 0;
     this.#widening = NOT_WIDENING;
     this.#closing = true;
-  }
-
-  #forget(stream: number, variant: number, scope: number): void {
-    if (this.#behind === undefined) this.#services.publisher.topics.forget(this.#client, stream, variant, scope);
   }
 
   #giveBack(): number {
@@ -464,7 +377,7 @@ export class Membership {
       if (cost >= PIECE_COST) return cost;
       cost += MOVE_COST;
       this.#joined.delete(stream);
-      if (!this.#isIn(this.#wide, stream)) this.#forget(stream, variant, stream);
+      this.#topics.forget(stream, variant);
       this.#release(stream, variant);
     }
     for (const stream of this.#kept) this.#unwant(stream);
