@@ -343,6 +343,23 @@ describe("fetch", () => {
 
 const NOW = Date.UTC(2026, 10, 21, 12) * 1000;
 
+const WRONG_FORMS: unknown[] = [
+  ..."|now|now-|now-5|now-5x|now-5 m|now -5m|now+5m|NOW-5m|now-5M|now-5mm|now--5m|now-5m3|now-1e3s|now-.5s|now-5.s".split(
+    "|",
+  ),
+  ...["now-0x5s", "now-99999999999999s", "yesterday", "5m", "-5m", "seq:5", "12:00", "2026", "2026-11", "2026-13-01"],
+  ...[
+    "2026-02-30",
+    "2026-11-21T11:00:00",
+    "2026-11-21T25:00:00Z",
+    "2026-11-21 11:00:00Z",
+    "2026-11-21T11Z",
+    "21.11.2026",
+  ],
+  ...["Sat Nov 21 2026", "2026-11-21T11:00:00Zulu", "1", "-1795258800", "1795258800s", "0x6B00", "1e9", "1795258800,5"],
+  ...[0, -1, 5, Number.NaN, 1e300, NOW, NOW / 1e6 + 60, "2999-01-01", null, true, [1795258800], { ms: 5 }],
+];
+
 describe("from", () => {
   test("every form that is documented", () => {
     const forms: [string | number, number][] = [
@@ -369,44 +386,8 @@ describe("from", () => {
   });
 
   test("50 that are none", () => {
-    const wrong: unknown[] = [
-      ..."|now|now-|now-5|now-5x|now-5 m|now -5m|now+5m|NOW-5m|now-5M|now-5mm|now--5m|now-5m3|now-1e3s|now-.5s|now-5.s".split(
-        "|",
-      ),
-      ...[
-        "now-0x5s",
-        "now-99999999999999s",
-        "yesterday",
-        "5m",
-        "-5m",
-        "seq:5",
-        "12:00",
-        "2026",
-        "2026-11",
-        "2026-13-01",
-      ],
-      ...[
-        "2026-02-30",
-        "2026-11-21T11:00:00",
-        "2026-11-21T25:00:00Z",
-        "2026-11-21 11:00:00Z",
-        "2026-11-21T11Z",
-        "21.11.2026",
-      ],
-      ...[
-        "Sat Nov 21 2026",
-        "2026-11-21T11:00:00Zulu",
-        "1",
-        "-1795258800",
-        "1795258800s",
-        "0x6B00",
-        "1e9",
-        "1795258800,5",
-      ],
-      ...[0, -1, 5, Number.NaN, 1e300, NOW, NOW / 1e6 + 60, "2027-01-01", null, true, [1795258800], { ms: 5 }],
-    ];
-    assert.ok(wrong.length >= 50, String(wrong.length));
-    for (const form of wrong) {
+    assert.ok(WRONG_FORMS.length >= 50, String(WRONG_FORMS.length));
+    for (const form of WRONG_FORMS) {
       assert.throws(
         () => readFrom(form, NOW),
         (error) => error instanceof RequestError && error.code === "bad_request",
@@ -467,6 +448,58 @@ describe("replay by time", () => {
     await url.until(() => url.messages("replay_end").length === 1, "the end of the replay");
     assert.ok(url.frames.length > 0);
     await leave(served, part.probe, early.probe, lapped.probe, live, url);
+    await served.stop();
+  });
+
+  test("every form is answered as documented, in the window, before it, and when it is none", async () => {
+    const { served, venue, ids } = await start();
+    const selection = { channels: ["trades"], symbols: ["A0/USDT"] };
+    const probe = await Probe.open(`${served.url}/stream`);
+    await probe.subscribe("live", selection);
+    await settled(served);
+    await traffic(venue, served, ids.slice(0, 1), 50, new Random(1));
+    const { startedAt } = served.engine.frames;
+    const inside = Date.now() - 1;
+    await new Promise((resolve) => setTimeout(resolve, 3));
+    const hour = 3_600_000;
+    const forms: [from: string | number, truncated: boolean][] = [
+      ["now-0s", false],
+      ["now-1ms", false],
+      [new Date(inside).toISOString(), false],
+      [inside, false],
+      [inside / 1000, false],
+      [String(inside), false],
+      ["now-60m", true],
+      ["now-1h", true],
+      ["now-3600s", true],
+      ["now-1d", true],
+      [new Date(inside - hour).toISOString(), true],
+      [inside - hour, true],
+      [(inside - hour) / 1000, true],
+      [new Date(inside).toISOString().slice(0, 10), true],
+    ];
+    for (const [index, [from, truncated]] of forms.entries()) {
+      const id = `form ${index}`;
+      const request = { type: "subscribe", id, channels: ["quotes"], symbols: ["A0/USDT"], from };
+      await probe.ask({ ...request, strict: true, id: `${id}, strict` }).then(({ code }) => {
+        assert.equal(code, truncated ? "not_available" : undefined, `${from}, strict`);
+      });
+      assert.equal((await probe.ask(request)).status, "subscribed", String(from));
+      const begun = () => probe.messages("replay_begin").find((each) => each.id === id);
+      await probe.until(() => begun() !== undefined, "the replay to begin");
+      assert.equal(begun()?.truncated, truncated, String(from));
+      if (truncated) assert.equal(begun()?.from_time, Math.floor(served.engine.frames.windowStart(false) / 1000));
+      assert.ok((begun()?.from_time as number) >= Math.floor(startedAt / 1000));
+    }
+    const future = [Date.now() / 1000 + 60, Date.now() + 60_000];
+    for (const [index, from] of [...WRONG_FORMS.filter((each) => each !== NOW / 1e6 + 60), ...future].entries()) {
+      // JSON has no NaN: it would be null.
+      if (typeof from === "number" && Number.isNaN(from)) continue;
+      const answer = await probe.ask({ type: "subscribe", id: `wrong ${index}`, ...selection, from });
+      assert.equal(answer.code, "bad_request", String(from));
+    }
+    assert.equal(probe.closed, undefined);
+    await leave(served, probe);
     await served.stop();
   });
 
