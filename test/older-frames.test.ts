@@ -123,6 +123,50 @@ test("a time before the window is served from the journal; before the journal, i
   rmSync(directory, { recursive: true });
 });
 
+test("replays that are asked for while the journal is read wait for each other, and none loses anything", async (t) => {
+  const seed = 34;
+  t.diagnostic(`seed ${seed}`);
+  const random = new Random(seed);
+  const { directory, served, venue, ids } = await market();
+  const keeper = await Probe.open(`${served.url}/stream`);
+  await keeper.subscribe("all", SELECTION);
+  await settled(served);
+  const { log } = served.engine.frames;
+  const { position, epoch } = log;
+  for (let round = 0; round < 2; round += 1) await lap(served, venue, ids, random);
+  const probe = await Probe.open(`${served.url}/stream`, { protocols: ["tickwire.v1.flatbuffers"] });
+  const ask = (id: string, channel: string, symbol: string, past: object) =>
+    probe.send({ type: "subscribe", id, channels: [channel], depth: "full", symbols: [symbol], ...past });
+  const resume = { resume: { epoch, position } };
+  ask("a", "trades", "A0/USDT", { from: "now-1h" });
+  ask("b", "trades", "A1/USDT", resume);
+  ask("c", "quotes", "A0/USDT", resume);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  ask("d", "quotes", "A1/USDT", resume);
+  ask("e", "orderbook", "A1/USDT", resume);
+  await probe.until(() => probe.messages("replay_end").length === 5, "all replays to end");
+  await lap(served, venue, ids, random);
+  await probe.level();
+  assert.deepEqual(probe.messages("gap"), []);
+  const held = new Map<number, number>();
+  for (const { stream, seq, flags } of probe.frames) {
+    if (flags.includes("derived")) continue;
+    assert.equal(seq, (held.get(stream) ?? seq - 1) + 1, "none is missing, none comes twice");
+    held.set(stream, seq);
+  }
+  assert.equal(held.size, 5);
+  for (const [stream, seq] of held) assert.equal(seq, served.engine.frames.sequence(stream));
+  for (const frame of new JournalReader(directory).frames({ epoch, fromPosition: position + 1 })) {
+    if (!held.has(frame.stream)) continue;
+    const [first] = probe.frames.filter(({ stream }) => stream === frame.stream);
+    assert.ok((first?.seq as number) <= frame.sequence, "from the beginning on");
+    held.delete(frame.stream);
+  }
+  await leave(served, probe, keeper);
+  await served.stop();
+  rmSync(directory, { recursive: true });
+});
+
 test("what the journal has lost as well is a gap", async (t) => {
   const seed = 33;
   t.diagnostic(`seed ${seed}`);

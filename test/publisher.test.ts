@@ -109,6 +109,32 @@ function contiguous(texts: readonly Any[]): number {
   return frames.length;
 }
 
+test("a turn that brings more than the ring holds loses nothing", async () => {
+  const { served, a, id } = await market({ ringBytes: 3 * KIB * KIB });
+  const probe = await Probe.open(`${served.url}/stream`, { protocols: ["tickwire.v1.flatbuffers"] });
+  const channels = ["trades", "funding", "bars"];
+  const [perpetual] = a.list(spot(["P/USDT:USDT"])) as [number];
+  await probe.subscribe(1, { symbols: ["A0/USDT", "P/USDT:USDT"], channels, timeframes: "1s", bars: "closed" });
+  await settled(served);
+  const { ticks, slow } = served.engine.frames.log;
+  for (let event = 1; ticks.tail < 30_000 || slow.tail < 4000; event += 1) {
+    a.trade(id, 100, event);
+    a.funding(perpetual, event / 1e9);
+  }
+  served.turn.end();
+  await settled(served);
+  await probe.level();
+  strictEqual(served.server.services.publisher.lost, 0);
+  const held = new Map<number, number>();
+  for (const { stream, seq, flags } of probe.frames) {
+    if (!flags.includes("derived")) strictEqual(seq, (held.get(stream) ?? seq - 1) + 1, "none is missing");
+    held.set(stream, seq);
+  }
+  for (const [stream, seq] of held) strictEqual(seq, served.engine.frames.sequence(stream));
+  await leave(served, probe);
+  await served.stop();
+});
+
 test("over the memory of all queues the slowest goes first, and no more than needed", async () => {
   const { served, id } = await market({ limits: { queueBytes: FAR_TOO_MUCH, allQueuesBytes: 3 * KIB * KIB } });
   const slow: Stalled[] = [];

@@ -138,6 +138,11 @@ export class CatchUp {
     return held === UNKNOWN ? undefined : held;
   }
 
+  /** True while the journal is read for streams that were named when that began: no other replay can be added. */
+  get isReadingJournal(): boolean {
+    return this.#past.pending || this.#older?.reaches(this.position) === false;
+  }
+
   /** Goes back to where a replay begins; its streams follow by `replay`. */
   begin(replay: Replay): void {
     this.#maxLag = undefined;

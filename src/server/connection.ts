@@ -63,6 +63,8 @@ export class Connection extends Client implements Joiner {
   #refusedInRow = 0;
   /** Requests that take long, and those that came after them, in order. */
   #waiting = NONE_WAITING;
+  /** Replays that wait for one from the journal, in order. */
+  #deferred = NONE_WAITING;
   /** The second half of a request that takes long: its answer, in a turn of its own. */
   #unanswered: (() => void) | undefined;
 
@@ -88,7 +90,7 @@ export class Connection extends Client implements Joiner {
   }
 
   override get pending(): boolean {
-    return this.urgent || this.#fetches.length > 0 || this.#membership.pending;
+    return this.urgent || this.#fetches.length + this.#deferred.length > 0 || this.#membership.pending;
   }
 
   protected override get urgent(): boolean {
@@ -110,10 +112,19 @@ export class Connection extends Client implements Joiner {
 
   #nextPiece(): number {
     const [fetch, ...others] = this.#fetches;
-    if (fetch === undefined) return this.#membership.step();
+    if (fetch === undefined) return this.#join();
     const cost = fetch.step();
     if (fetch.done) this.#fetches = others.length === 0 ? NO_FETCHES : others;
     return cost;
+  }
+
+  /** Goes on with what is to be joined; then takes the replays that had to wait for others. */
+  #join(): number {
+    const [value, ...others] = this.#deferred;
+    if (value === undefined || this.#membership.pending) return this.#membership.step();
+    this.#deferred = others.length === 0 ? NONE_WAITING : others;
+    this.#answer(value);
+    return LONG_REQUEST_COST;
   }
 
   protected override fallBehind(): boolean {
@@ -181,11 +192,18 @@ export class Connection extends Client implements Joiner {
     if (asked === undefined) return;
     // Nothing below is the client's fault: what throws there leaves the connection in doubt, and closes it.
     const { request, selection, replay } = asked;
+    if (replay !== undefined && this.#membership.isReadingJournal) return this.#defer(value);
     if (request.type === "subscribe") this.#subscribe(request, selection as Selection, replay, value, isLong);
     else if (request.type === "unsubscribe") this.#unsubscribe(request.subscription, request.id);
     else if (request.type === "list") this.#list(request.id);
     else if (request.type === "fetch") this.#fetches = [...this.#fetches, new Fetch(this, this.services, request)];
     else this.json({ type: "pong", id: request.id ?? null, ts_server: this.services.time(this.encoding === JSON_US) });
+  }
+
+  /** Keeps a request for when this client is level. */
+  #defer(value: unknown): void {
+    if (this.#deferred.length < MAX_WAITING) this.#deferred = [...this.#deferred, value];
+    else this.error(idOf(value), "rate_limited", "too many requests are waiting");
   }
 
   /** Does what may fail through the client's fault; answers when it did. Changes nothing. */
@@ -364,6 +382,7 @@ export class Connection extends Client implements Joiner {
     this.#waiting = NONE_WAITING;
     this.#unanswered = undefined;
     this.#fetches = NO_FETCHES;
+    this.#deferred = NONE_WAITING;
     this.#membership.close();
     this.services.backlog.add(this);
     for (const subscription of this.subscriptions.values()) this.#release(subscription);

@@ -252,6 +252,11 @@ export class Membership {
     return this.#behind?.position;
   }
 
+  /** True while another replay has to wait. */
+  get isReadingJournal(): boolean {
+    return this.#behind?.isReadingJournal === true;
+  }
+
   /** The last sequence of a stream that this client was sent, or begins after. */
   sequenceOf(stream: number): number {
     return this.#behind?.heldOf(stream) ?? this.#services.engine.frames.sequence(stream);

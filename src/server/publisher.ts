@@ -50,7 +50,10 @@ export class Publisher {
     this.#engine = engine;
     this.#text = text;
     this.#sample = sample;
-    this.#cursor = new LogCursor(engine.frames.log);
+    const { log } = engine.frames;
+    this.#cursor = new LogCursor(log);
+    // A turn may bring more than a ring holds: a late trade alone brings the indicators of hundreds of bars anew.
+    for (const ring of [log.ticks, log.slow]) ring.onRound = () => this.drain();
   }
 
   /** Ring frames that were overwritten before they were published; anything but 0 is a defect. */

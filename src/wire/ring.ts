@@ -35,6 +35,8 @@ export interface SharedRing {
 /** A ring of another thread: everything but what writes. */
 export type ReadableRing = Omit<Ring, "claim" | "commit" | "used">;
 
+const NOBODY = () => {};
+
 export class Ring {
   readonly memory: Memory;
   readonly #bytes: number;
@@ -47,6 +49,11 @@ export class Ring {
   readonly #ends: Float64Array;
   #writeAt = 0;
   #claimed = 0;
+  /**
+   * Called before the block, or the index, is begun anew: whoever must not miss a frame reads all that there is now, and
+   * misses none, however many come before it would have read again.
+   */
+  onRound: () => void = NOBODY;
 
   /** Takes about `budget` bytes, side arrays included; or lies over the blocks of another. */
   constructor(budget: number | SharedRing) {
@@ -103,7 +110,9 @@ export class Ring {
   claim(length: number): number {
     assert(length <= MAX_FRAME_BYTES, "a frame is at most 64 KiB");
     let at = this.#writeAt;
+    if ((this.#ends[1] & this.#mask) === 0) this.onRound();
     if (at + length > this.#bytes) {
+      this.onRound();
       // The rest of the block stays unused this time round: every record in it is older than those at its start.
       this.#evict(at, this.#bytes);
       at = 0;
