@@ -190,6 +190,7 @@ export class CatchUp {
     if (this.#maxLag !== undefined) this.#leap(this.#maxLag);
     cost += this.#conflated.sendSome(this.position, PIECE_COST);
     this.level = false;
+    let looked = false;
     while (cost < PIECE_COST) {
       if (!cursor.next()) {
         this.level = true;
@@ -197,10 +198,16 @@ export class CatchUp {
       }
       if (cursor.lost > this.#lost) this.#lap(cursor.lost);
       const { ring, record } = cursor;
-      const [at, length] = [ring.placeOf(record), ring.lengthOf(record)];
-      const [stream, sequence] = [ring.streamOf(record), ring.sequenceOf(record)];
-      cost += SCAN_COST + this.#take(ring.memory, at, length, stream, sequence, ring.positionOf(record));
+      const stream = ring.streamOf(record);
+      looked = true;
+      cost += SCAN_COST;
+      // Nearly all records are somebody else's: of those no more than the stream is looked at.
+      if (!this.#readings.has(stream)) continue;
+      const [at, length, sequence] = [ring.placeOf(record), ring.lengthOf(record), ring.sequenceOf(record)];
+      cost += this.#take(ring.memory, at, length, stream, sequence, ring.positionOf(record));
     }
+    // The ring stands still meanwhile, so the last record is where the cursor left it.
+    if (looked) this.position = cursor.ring.positionOf(cursor.record);
     return cost;
   }
 
