@@ -1,5 +1,6 @@
 import { instrumentOf, slotIn, streamOf } from "../market/channel.ts";
 import type { Subscription, WideTopic } from "./coverage.ts";
+import type { RequestId } from "./request.ts";
 import type { Services } from "./services.ts";
 import type { Member } from "./topics.ts";
 import { partOf, wideScope } from "./topics.ts";
@@ -10,30 +11,32 @@ const JOIN_COST = 1024;
 /** What most clients have none of, shared, because thousands of idle ones are mostly such. Never changed. */
 const NO_TOPICS: ReadonlyMap<number, WideTopic> = new Map();
 
+/** Whose topics they are. */
+interface Subscriber extends Member {
+  readonly subscriptions: ReadonlyMap<RequestId, Subscription>;
+}
+
 /**
  * The topics that one client is in: for each stream that it has joined the stream's own, or a wide one that stands for
  * many. While it reads the ring it is in none, but what is kept here goes on, so that it finds its way back.
  */
 export class ClientTopics {
-  readonly #member: Member;
+  readonly #member: Subscriber;
   readonly #services: Services;
-  readonly #subscriptions: () => readonly Subscription[];
   /** The streams that are joined, and in which variant. */
   readonly #joined: ReadonlyMap<number, number>;
   /** Wide topics, by scope. */
   #wide = NO_TOPICS as Map<number, WideTopic>;
   #isLive = true;
 
-  constructor(
-    member: Member,
-    services: Services,
-    joined: ReadonlyMap<number, number>,
-    subscriptions: () => readonly Subscription[],
-  ) {
+  constructor(member: Subscriber, services: Services, joined: ReadonlyMap<number, number>) {
     this.#member = member;
     this.#services = services;
     this.#joined = joined;
-    this.#subscriptions = subscriptions;
+  }
+
+  get #subscriptions(): Subscription[] {
+    return [...this.#member.subscriptions.values()];
   }
 
   get hasWide(): boolean {
@@ -106,7 +109,7 @@ export class ClientTopics {
   /** Wide topics that could stand for what is joined, and do not yet. */
   wider(): WideTopic[] {
     const { coverage } = this.#services;
-    const subscriptions = this.#subscriptions();
+    const subscriptions = this.#subscriptions;
     const instruments = coverage.instruments(subscriptions);
     coverage.fill(subscriptions, instruments, 0, instruments.length);
     return coverage.wideTopics(instruments).filter(({ scope }) => !this.#wide.has(scope));
@@ -115,7 +118,7 @@ export class ClientTopics {
   /** The joined streams that a wide topic stands for. */
   *#streamsOf({ slot, part, venue }: WideTopic): IterableIterator<[stream: number, variant: number]> {
     const { catalog, coverage } = this.#services;
-    for (const id of coverage.instruments(this.#subscriptions())) {
+    for (const id of coverage.instruments(this.#subscriptions)) {
       const stream = streamOf(id, slot);
       const variant = partOf(stream) === part ? this.#joined.get(stream) : undefined;
       if (variant !== undefined && (venue === 0 || catalog.get(id)?.venue === venue)) yield [stream, variant];

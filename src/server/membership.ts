@@ -74,7 +74,7 @@ export class Membership {
   constructor(client: Joiner, services: Services) {
     this.#client = client;
     this.#services = services;
-    this.#topics = new ClientTopics(client, services, this.#joined, () => [...this.#subscriptions.values()]);
+    this.#topics = new ClientTopics(client, services, this.#joined);
   }
 
   get #subscriptions(): ReadonlyMap<RequestId, Subscription> {
