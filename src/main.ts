@@ -196,10 +196,14 @@ export class Gateway {
   /** Listens, unless it serves nobody, and connects; resolves to the port, or to what is wrong. */
   async start({ serving = true } = {}): Promise<{ port: number } | { error: string }> {
     if (this.#error !== undefined) return { error: this.#error };
-    this.#keepJournal();
     const { host, port } = this.#config;
     const listening = serving ? await this.server.listen(host, port) : { port: 0 };
-    if ("error" in listening) return listening;
+    if ("error" in listening) {
+      this.#opened?.lock.release();
+      return listening;
+    }
+    // Whatever was committed until now is still in the ring.
+    this.#keepJournal();
     this.#every(TICK_MS, () => this.engine.tick());
     this.#every(SWEEP_MS, () => this.engine.sweep());
     for (const feed of this.feeds) {

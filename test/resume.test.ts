@@ -458,7 +458,7 @@ describe("replay by time", () => {
     await probe.subscribe("live", selection);
     await settled(served);
     await traffic(venue, served, ids.slice(0, 1), 50, new Random(1));
-    const { startedAt } = served.engine.frames;
+    const { startedAt } = served.engine.window;
     const inside = Date.now() - 1;
     await new Promise((resolve) => setTimeout(resolve, 3));
     const hour = 3_600_000;
@@ -488,7 +488,7 @@ describe("replay by time", () => {
       const begun = () => probe.messages("replay_begin").find((each) => each.id === id);
       await probe.until(() => begun() !== undefined, "the replay to begin");
       assert.equal(begun()?.truncated, truncated, String(from));
-      if (truncated) assert.equal(begun()?.from_time, Math.floor(served.engine.frames.windowStart(false) / 1000));
+      if (truncated) assert.equal(begun()?.from_time, Math.floor(served.engine.window.start(false) / 1000));
       assert.ok((begun()?.from_time as number) >= Math.floor(startedAt / 1000));
     }
     const future = [Date.now() / 1000 + 60, Date.now() + 60_000];

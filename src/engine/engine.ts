@@ -33,6 +33,7 @@ import type { Clock } from "../std/clock.ts";
 import { grown } from "../std/grow.ts";
 import * as F from "../wire/frame.ts";
 import type { FrameLog } from "../wire/frame-log.ts";
+import { Window } from "../wire/window.ts";
 import { BarFrames } from "./bar-frames.ts";
 import type { BarsOptions } from "./bars.ts";
 import { DEFAULT_HISTORY_BARS, DEFAULT_TIMEFRAMES } from "./bars.ts";
@@ -78,6 +79,7 @@ export class Engine implements Sink {
   readonly slot = new Slot();
   readonly catalog: Catalog;
   readonly frames: FrameWriter;
+  readonly window: Window;
   readonly states: StreamStates;
   readonly quotes: Quotes;
   readonly books: Books;
@@ -106,6 +108,7 @@ export class Engine implements Sink {
     this.#historyTimeframes = options.bars?.timeframes ?? DEFAULT_TIMEFRAMES;
     this.#historyBars = options.bars?.historyBars ?? DEFAULT_HISTORY_BARS;
     this.frames = new FrameWriter(log, clock);
+    this.window = new Window(log, clock);
     this.bars = new BarFrames(this.frames, indicators, options.bars ?? {});
     const touch = (stream: number) => this.derived.touch(stream);
     this.states = new StreamStates(this.frames, (stream) => this.derived.stateChanged(stream));

@@ -33,7 +33,6 @@ import {
 } from "../wire/frame.ts";
 import type { FrameLog } from "../wire/frame-log.ts";
 import { Frame, Instrument, Payload, StreamState } from "../wire/generated/tickwire.ts";
-import { FrameView } from "../wire/generated/views.ts";
 import type { Memory } from "../wire/memory.ts";
 import { scratchMemory } from "../wire/memory.ts";
 import type { Ring } from "../wire/ring.ts";
@@ -63,15 +62,12 @@ export class FrameWriter {
   readonly scratch: Memory = scratchMemory(MAX_FRAME_BYTES);
   readonly #clock: Clock;
   readonly #header = new FrameHeader();
-  /** When the first frame could be written, microseconds. */
-  readonly startedAt: number;
   /** [exchange time, receive time] of the header, microseconds, and room for what goes into it. */
   readonly #times = new Float64Array(2);
   readonly #value = new Float64Array(1);
   /** Numbers of a frame that no time of a venue belongs to. */
   readonly #untimed = new Float64Array(TS_EXCHANGE + 1);
   readonly #builder = new Builder(1024);
-  readonly #frame = new FrameView();
   readonly #sequences = new Columns(Float64Array, SLOTS_PER_INSTRUMENT);
   /** The position that derived frames carry instead of the newest, in [0]; 0 for none. */
   readonly #asOf = new Float64Array(1);
@@ -79,7 +75,6 @@ export class FrameWriter {
   constructor(log: FrameLog, clock: Clock) {
     this.log = log;
     this.#clock = clock;
-    this.startedAt = clock.now();
     this.#header.set(H_EPOCH, Float64Array.of(log.epoch), 0);
   }
 
@@ -91,56 +86,6 @@ export class FrameWriter {
   /** Where a stream's sequence is kept. */
   #at(stream: number): number {
     return this.#sequences.at(instrumentOf(stream), slotIn(stream));
-  }
-
-  /** The time that frames are published at, microseconds. */
-  get now(): number {
-    return this.#clock.now();
-  }
-
-  /** Seconds between the oldest tick of the window and now; what can be looked back at. */
-  get windowSeconds(): number {
-    const { ticks } = this.log;
-    return ticks.tail === ticks.head ? 0 : Math.max(0, (this.now - this.#timeOf(ticks, ticks.tail)) / 1e6);
-  }
-
-  /** Since when all frames are there, or all of the slow ring, microseconds: since the first one where none is gone. */
-  windowStart(slowOnly: boolean): number {
-    const { ticks, slow } = this.log;
-    const slowStart = slow.tail === slow.head ? this.now : this.#timeOf(slow, slow.tail);
-    return slowOnly || ticks.tail === 0 ? slowStart : Math.max(slowStart, this.#timeOf(ticks, ticks.tail));
-  }
-
-  /** The time of the first frame after a position that is still there, microseconds; now when there is none. */
-  timeAfter(position: number): number {
-    let time = this.now;
-    for (const ring of [this.log.ticks, this.log.slow]) {
-      const record = ring.after(position);
-      if (record < ring.head) time = Math.min(time, this.#timeOf(ring, record));
-    }
-    return time;
-  }
-
-  /** The position of the last frame that was published before a time, microseconds. */
-  positionBefore(time: number): number {
-    let position = this.log.position;
-    for (const ring of [this.log.ticks, this.log.slow]) {
-      let low = ring.tail;
-      let high = ring.head;
-      while (low < high) {
-        const middle = low + Math.floor((high - low) / 2);
-        if (this.#timeOf(ring, middle) >= time) high = middle;
-        else low = middle + 1;
-      }
-      if (low < ring.head) position = Math.min(position, ring.positionOf(low) - 1);
-    }
-    return position;
-  }
-
-  #timeOf(ring: Ring, record: number): number {
-    const at = ring.placeOf(record);
-    this.#frame.attach(ring.memory, at + ring.memory.i32[at >> 2]);
-    return this.#frame.tsPublish;
   }
 
   /** Makes room for an instrument's streams; to be called before any of its frames. */

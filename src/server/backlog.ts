@@ -10,6 +10,8 @@ export interface Task {
   failed(error: unknown): void;
 }
 
+/** A piece ends when it has cost so many bytes, or their worth: the other clients' turn. */
+export const PIECE_COST = 64 * 1024;
 /** What all clients together may cost in one turn: bytes, and time, because what runs first runs slowest. */
 const TURN_COST = 256 * 1024;
 const TURN_MICROS = 3000;

@@ -13,6 +13,7 @@ import { LogCursor } from "../wire/frame-log.ts";
 import { FrameView } from "../wire/generated/views.ts";
 import type { Memory } from "../wire/memory.ts";
 import type { Ring } from "../wire/ring.ts";
+import { PIECE_COST } from "./backlog.ts";
 import type { Client } from "./client.ts";
 import { ConflatedStreams } from "./conflated-streams.ts";
 import { OlderFrames } from "./older-frames.ts";
@@ -21,9 +22,7 @@ import type { Replay } from "./replay.ts";
 import type { Services } from "./services.ts";
 
 /** Worth of a record that is looked at, beside the bytes that are sent: some 10 ns. */
-const SCAN_COST = 2;
-/** A piece ends when it has cost so much: the other clients' turn. */
-const PIECE_COST = 64 * 1024;
+export const SCAN_COST = 2;
 
 /** Why frames are missing. */
 export type GapReason = "lag" | "window" | "epoch" | "restart" | "no_snapshot";

@@ -5,8 +5,9 @@ import type { Services } from "./services.ts";
 import type { Member } from "./topics.ts";
 import { partOf, wideScope } from "./topics.ts";
 
-const MOVE_COST = 64;
-const JOIN_COST = 1024;
+/** What entering a topic, and changing from one to another, are worth beside the bytes that are sent. */
+export const JOIN_COST = 1024;
+export const MOVE_COST = 64;
 
 /** What most clients have none of, shared, because thousands of idle ones are mostly such. Never changed. */
 const NO_TOPICS: ReadonlyMap<number, WideTopic> = new Map();

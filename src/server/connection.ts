@@ -225,7 +225,8 @@ export class Connection extends Client implements Joiner {
     if (request.type === "subscribe") {
       const selection = this.#select(request);
       const id = request.id ?? this.#freeId();
-      return { request, selection, replay: replayOf(request, id, this.services.engine.frames, this.services.past) };
+      const { engine, past } = this.services;
+      return { request, selection, replay: replayOf(request, id, engine.frames.log, engine.window, past) };
     }
     if (request.type === "fetch") this.#mayFetch(request);
     if (request.type === "unsubscribe" && !this.subscriptions.has(request.subscription)) {

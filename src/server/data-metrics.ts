@@ -139,7 +139,7 @@ function defineRing(set: MetricSet, engine: Engine): void {
     for (const [name, ring] of rings) add(ring.bytes, name);
   });
   set.gauge("tickwire_window_seconds", "Age of the oldest frame that the tick ring holds", [], (add) =>
-    add(frames.windowSeconds),
+    add(engine.window.seconds),
   );
 }
 

@@ -1,11 +1,9 @@
 import { LogCursor } from "../wire/frame-log.ts";
+import { PIECE_COST } from "./backlog.ts";
+import { SCAN_COST } from "./catch-up.ts";
 import type { Client } from "./client.ts";
 import type { FetchRequest } from "./request.ts";
 import type { Services } from "./services.ts";
-
-/** Worth of a record that is looked at, and what a piece may cost: see CatchUp. */
-const SCAN_COST = 2;
-const PIECE_COST = 64 * 1024;
 
 /**
  * Sends a range of one stream's ring frames once more, to a client that found a hole: what is there, between

@@ -9,22 +9,19 @@ import {
   timeframeOfSlot,
 } from "../market/channel.ts";
 import type { Instrument } from "../market/instrument.ts";
+import { PIECE_COST } from "./backlog.ts";
 import type { MaxLag } from "./catch-up.ts";
 import { beginsAnew, CatchUp, isReplayable } from "./catch-up.ts";
 import type { Client } from "./client.ts";
-import { ClientTopics } from "./client-topics.ts";
+import { ClientTopics, JOIN_COST, MOVE_COST } from "./client-topics.ts";
 import type { Subscription, WideTopic } from "./coverage.ts";
 import type { Replay } from "./replay.ts";
 import type { RequestId } from "./request.ts";
 import type { Services } from "./services.ts";
 
-/** Instruments looked at together, and what such a look and a join are worth beside the bytes that are sent. */
+/** Instruments looked at together, and what such a look is worth beside the bytes that are sent. */
 const INSTRUMENTS_PER_LOOK = 64;
 const LOOK_COST = 1024;
-const JOIN_COST = 1024;
-const MOVE_COST = 64;
-/** A piece ends when it has cost so much: the other clients' turn. */
-const PIECE_COST = 64 * 1024;
 
 /** What most memberships have nothing in, shared, because thousands of idle ones are mostly such. Never changed. */
 const NO_STREAMS = new Map<number, number>();

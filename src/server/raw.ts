@@ -5,6 +5,7 @@ import type { Instrument } from "../market/instrument.ts";
 import { LogCursor } from "../wire/frame-log.ts";
 import { FrameView } from "../wire/generated/views.ts";
 import type { Ring } from "../wire/ring.ts";
+import { PIECE_COST } from "./backlog.ts";
 import type { SocketData } from "./client.ts";
 import { Client } from "./client.ts";
 import { JSON_US } from "./publisher.ts";
@@ -12,8 +13,6 @@ import type { Past } from "./replay.ts";
 import type { Services } from "./services.ts";
 import { RAW_SCOPE } from "./topics.ts";
 
-/** A piece of what comes first ends when it has cost so many bytes. */
-const PIECE_COST = 64 * 1024;
 const LOOK_COST = 64;
 
 /**

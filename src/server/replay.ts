@@ -1,7 +1,8 @@
 import { z } from "zod";
-import type { FrameWriter } from "../engine/frame-writer.ts";
 import type { JournalPast } from "../journal/past.ts";
 import { RequestError } from "../market/errors.ts";
+import type { FrameLog } from "../wire/frame-log.ts";
+import type { Window } from "../wire/window.ts";
 import type { RequestId, SubscribeRequest } from "./request.ts";
 
 /** Streams whose last sequence a resume may tell. */
@@ -100,15 +101,16 @@ function unixTime(value: number): number | undefined {
 export function replayOf(
   request: SubscribeRequest,
   id: RequestId,
-  frames: FrameWriter,
+  log: FrameLog,
+  window: Window,
   past: JournalPast | undefined,
 ): Replay | undefined {
   const { resume, from, strict, channels } = request;
-  if (resume !== undefined) return resumed(resume, id, frames, past);
+  if (resume !== undefined) return resumed(resume, id, log, window, past);
   if (from === undefined) return undefined;
   const slowOnly = channels.every((channel) => SLOW_CHANNELS.has(channel));
-  const { epoch } = frames.log;
-  const where = pastOf(from, strict, slowOnly, frames, past);
+  const { epoch } = log;
+  const where = pastOf(from, strict, slowOnly, window, past);
   return { id, epoch, held: NOTHING_HELD, isByTime: true, isKnown: true, isPast: false, ...where };
 }
 
@@ -117,29 +119,29 @@ export function pastOf(
   from: string | number,
   strict: boolean,
   slowOnly: boolean,
-  frames: FrameWriter,
+  window: Window,
   past: JournalPast | undefined,
 ): Past {
-  const asked = readFrom(from, frames.now);
-  const inWindow = frames.windowStart(slowOnly);
+  const asked = readFrom(from, window.now);
+  const inWindow = window.start(slowOnly);
   const isOlder = past !== undefined && asked < inWindow;
   // The journal has all since this start, but for files that were deleted meanwhile.
-  const start = isOlder ? Math.min(inWindow, Math.max(frames.startedAt, past.firstTime)) : inWindow;
+  const start = isOlder ? Math.min(inWindow, Math.max(window.startedAt, past.firstTime)) : inWindow;
   const truncated = start > asked;
   if (truncated && strict) {
     throw new RequestError("not_available", `from: the window begins at ${new Date(start / 1000).toISOString()}`);
   }
   const fromTime = truncated ? start : asked;
-  return { position: isOlder ? 0 : frames.positionBefore(fromTime), fromTime, truncated };
+  return { position: isOlder ? 0 : window.positionBefore(fromTime), fromTime, truncated };
 }
 
 function resumed(
   { epoch, position, held }: Resume,
   id: RequestId,
-  frames: FrameWriter,
+  log: FrameLog,
+  window: Window,
   past: JournalPast | undefined,
 ): Replay {
-  const { log } = frames;
   const isKnown = epoch === log.epoch;
   if (isKnown && position > log.position) {
     throw new RequestError("bad_request", `resume.position: this epoch has come to ${log.position}`);
@@ -147,7 +149,7 @@ function resumed(
   const isThere = past !== undefined || (log.ticks.covers(position) && log.slow.covers(position));
   const truncated = !(isKnown && isThere);
   const isPast = !isKnown && (past?.epochsFrom(epoch).length ?? 0) > 0;
-  const fromTime = isKnown ? frames.timeAfter(position) : 0;
+  const fromTime = isKnown ? window.timeAfter(position) : 0;
   return { id, epoch, position, held, isByTime: false, isKnown, isPast, truncated, fromTime };
 }
 

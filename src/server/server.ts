@@ -144,7 +144,7 @@ export class Server {
       mode: this.#options.mode,
       epoch: log.epoch,
       position: log.position,
-      window_seconds: Math.floor(this.#options.engine.frames.windowSeconds),
+      window_seconds: Math.floor(this.#options.engine.window.seconds),
       heartbeat_ms: heartbeatMs,
       example: EXAMPLE,
     });
@@ -160,7 +160,7 @@ export class Server {
       onlyOptions(query, ["from", "strict"]);
       const from = query.get("from");
       const past =
-        from === null ? undefined : pastOf(from, readStrict(query), false, services.engine.frames, undefined);
+        from === null ? undefined : pastOf(from, readStrict(query), false, services.engine.window, undefined);
       return (socket) => new RawConnection(socket, services, past);
     });
     this.#socket("/ws/*", ({ path, query, encoding }) => {

@@ -4,7 +4,7 @@ import { type ReadableRing, Ring, type SharedRing } from "./ring.ts";
 const SLOW_SHARE = 1 / 8;
 
 /*
- * Words of the published heads: a count that is odd while the rest is being written and wakes whoever waits for it,
+ * Words of the published heads: a count that is odd while the rest is being written,
  * then the heads of both rings and the position, low half first, because a position outgrows 32 bits within a day.
  */
 export const TURN_WORD = 0;

@@ -163,11 +163,16 @@ export class Ring {
 
   /** The oldest record whose position is above `position`; the head when there is none. */
   after(position: number): number {
+    return this.first((record) => this.positionOf(record) > position);
+  }
+
+  /** The oldest record for which something holds that holds for all after it; the head when there is none. */
+  first(holds: (record: number) => boolean): number {
     let low = this.tail;
     let high = this.head;
     while (low < high) {
       const middle = low + Math.floor((high - low) / 2);
-      if (this.positionOf(middle) > position) high = middle;
+      if (holds(middle)) high = middle;
       else low = middle + 1;
     }
     return low;

@@ -26,7 +26,7 @@ export function ready(services: Services, required: readonly string[], stopping:
       (name) => venues.find((venue) => venue.instrument.exchange === name)?.state !== STATE_LIVE,
     );
     const ok = missing.length === 0 && !stopping();
-    const window = engine.frames.windowSeconds;
+    const window = engine.window.seconds;
     const body: Record<string, unknown> = { status: ok ? "ready" : "not_ready", window_seconds: window };
     if (missing.length > 0) body.missing = missing;
     if (stopping()) body.stopping = true;
