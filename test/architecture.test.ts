@@ -8,7 +8,8 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
 /**
  * Who may import whom, folder by folder. Stages do not know the stage before or after them: main.ts alone joins them,
- * so that each can run by itself in a test or a bench. The server may read indicators: REST names their values.
+ * so that each can run by itself in a test or a bench. The server may read indicators: REST names their values. So may the
+ * client, for what colour and direction a value has; it runs in a browser, and nothing of the server comes with it.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   std: [],
@@ -19,6 +20,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   engine: ["std", "market", "wire", "indicators"],
   journal: ["std", "market", "wire"],
   server: ["std", "market", "wire", "engine", "indicators", "journal"],
+  client: ["std", "market", "wire", "indicators"],
+  bot: ["std", "market", "wire", "indicators", "client"],
 };
 
 /** Only these read the configuration, and nobody imports them. */
@@ -30,9 +33,10 @@ const PACKAGE_ROOMS: Readonly<Record<string, readonly string[]>> = {
   "prom-client": ["server"],
   "hdr-histogram-js": ["server"],
   zod: ["server"],
-  ws: ["feeds"],
+  ws: ["feeds", "client"],
   undici: ["feeds"],
   flatbuffers: ["wire", "engine"],
+  ioredis: ["bot"],
 };
 
 interface Source {

@@ -1,3 +1,4 @@
+import { BookSide } from "../market/book-side.ts";
 import type { BookIntegrity, LevelList } from "../market/sink.ts";
 import {
   FIRST_SEQUENCE,
@@ -8,7 +9,6 @@ import {
   STATE_STALE,
   STATE_SYNCING,
 } from "../market/sink.ts";
-import { BookSide } from "./book-side.ts";
 import { PendingDeltas } from "./pending-deltas.ts";
 
 /** What a message did to a book. */

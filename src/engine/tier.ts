@@ -1,4 +1,4 @@
-import type { BookSide } from "./book-side.ts";
+import type { BookSide } from "../market/book-side.ts";
 
 /** The depths that are kept for subscribers of less than the whole book; a request takes the next larger one. */
 export const TIER_DEPTHS = [5, 20, 100] as const;

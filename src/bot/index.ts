@@ -1,0 +1,2 @@
+/** `tickwire/bot`: the framework of trading bots. */
+export {};

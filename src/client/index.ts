@@ -1,0 +1,2 @@
+/** `tickwire/client`: what programs import to read a tickwire server, in Node and in a browser. */
+export {};
