@@ -10,10 +10,12 @@ import { RecordedTime } from "./feeds/recording-time.ts";
 import { IndicatorSet } from "./indicators/registry.ts";
 import type { OpenedJournal } from "./journal/open.ts";
 import { openJournal } from "./journal/open.ts";
-import { epochsOf, JournalPast, namesOf } from "./journal/past.ts";
+import { JournalPast } from "./journal/past.ts";
 import { JournalWriter } from "./journal/writer.ts";
 import type { Instrument } from "./market/instrument.ts";
 import { Catalog } from "./market/instrument.ts";
+import type { Restored } from "./restart.ts";
+import { epochOf, restore } from "./restart.ts";
 import { Server } from "./server/server.ts";
 import { SystemClock } from "./std/clock.ts";
 import { Random } from "./std/random.ts";
@@ -50,6 +52,7 @@ export class Gateway {
   #opened: OpenedJournal | undefined;
   #journal: JournalWriter | undefined;
   #past: JournalPast | undefined;
+  #restored: Restored | undefined;
   /** Why it cannot start. */
   #error: string | undefined;
 
@@ -60,12 +63,13 @@ export class Gateway {
     this.#turn = new Turn(isReplay ? this.#recorded : new SystemClock());
     this.#timers = isReplay ? this.#recorded : systemTimers;
     const catalog = new Catalog();
-    this.#openJournal(catalog);
+    this.#openJournal();
+    const goesOn = this.#opened && epochOf(this.#opened, config.mode);
     const indicators = new IndicatorSet();
     const random = new Random(randomInt(2 ** 32));
     this.engine = new Engine({
       catalog,
-      log: new FrameLog(config.ringBytes, newEpoch()),
+      log: new FrameLog(config.ringBytes, goesOn ?? newEpoch()),
       clock: this.#turn,
       indicators,
       bars: {
@@ -75,6 +79,7 @@ export class Gateway {
       },
       freshness: { quietMicros: config.quietMicros, staleMicros: config.staleMicros },
     });
+    if (this.#opened !== undefined) this.#goOn(this.#opened);
     this.#opening = new Opening({
       open: (instrument, channel) => this.engine.open(instrument, channel),
       close: (instrument, channel) => this.engine.close(instrument, channel),
@@ -155,21 +160,36 @@ export class Gateway {
     });
   }
 
-  /** Opens the journal, and gives the instruments that it knows the ids that they had. */
-  #openJournal(catalog: Catalog): void {
+  #openJournal(): void {
     const { journal } = this.#config;
     if (journal === undefined) return;
     try {
       const opened = openJournal(journal.directory);
       this.#opened = opened;
       if (opened.cut !== undefined) this.#log.warn(opened.cut, "the journal's last record was torn, and is cut off");
-      const clean = opened.last?.clean === true ? opened.last.epoch : undefined;
-      this.#past = new JournalPast(journal.directory, epochsOf(journal.directory), clean);
-      if (opened.last === undefined) return;
-      namesOf(journal.directory, opened.last.epoch, (exchange, symbol, id) => catalog.reserve(exchange, symbol, id));
     } catch (error) {
       this.#error = `--journal ${journal.directory}: ${(error as Error).message}`;
     }
+  }
+
+  /** Opens what is older than memory holds, and takes over what the server had when it ended. */
+  #goOn(opened: OpenedJournal): void {
+    const { engine } = this;
+    const { epoch } = engine.frames.log;
+    const startedAt = performance.now();
+    const whole = opened.last?.clean === true ? opened.last.epoch : undefined;
+    try {
+      this.#past = new JournalPast(opened.directory, epoch, engine.window.startedAt, whole);
+      this.#restored = restore(engine, opened);
+    } catch (error) {
+      opened.lock.release();
+      this.#error = `--journal ${opened.directory}: ${(error as Error).message}`;
+      return;
+    }
+    const { frames, trades, bars } = this.#restored;
+    const ms = Math.round(performance.now() - startedAt);
+    const goesOn = opened.last?.epoch === epoch;
+    if (opened.last !== undefined) this.#log.info({ goesOn, frames, trades, bars, ms }, "taken over from the journal");
   }
 
   /** Has another thread write the journal from now on. */
@@ -188,6 +208,7 @@ export class Gateway {
   /** The directory's frames of all venues and active instruments. */
   #directory(out: (bytes: Uint8Array) => void): void {
     const { catalog, frames } = this.engine;
+    for (const bytes of this.#restored?.directory() ?? []) out(bytes);
     for (const instrument of [...catalog.venues, ...catalog.all()]) {
       if (instrument.active) frames.directory(instrument, (memory, length) => out(memory.u8.subarray(0, length)));
     }

@@ -249,7 +249,10 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     metricsSymbols: options.metricsSymbols ?? [],
     feeds: () => [],
     journal: () => writer?.figures,
-    past: options.journal === undefined ? undefined : new JournalPast(options.journal, [], undefined),
+    past:
+      options.journal === undefined
+        ? undefined
+        : new JournalPast(options.journal, log.epoch, engine.window.startedAt, undefined),
   });
   const venues = [new Venue({ engine, turn }, "test-a", true), new Venue({ engine, turn }, "test-b", false)];
   const listening = await server.listen("127.0.0.1", 0);

@@ -2,7 +2,7 @@ import { BAR_OPEN_TIME, BAR_SIZE } from "../indicators/bar.ts";
 import type { IndicatorPlan } from "../indicators/plan.ts";
 import type { IndicatorSet } from "../indicators/registry.ts";
 import { TIMEFRAME_COUNT } from "../market/timeframe.ts";
-import { copyBar, isFromVenue } from "./bar-arithmetic.ts";
+import { copyBar, isFromVenue, isSameBar } from "./bar-arithmetic.ts";
 import { BarMemory } from "./bar-memory.ts";
 import { BarSeries } from "./bar-series.ts";
 import type { Stitched } from "./bar-stitch.ts";
@@ -68,13 +68,28 @@ export class BarArchive {
     kept.adopt(this.#indicators.plan(kept.plan.ids.filter((id) => id !== indicator)));
   }
 
-  /** Puts the venue's own bars where they belong among a series'. Returns the open times of those that they replaced. */
-  stitch(instrument: number, timeframe: number, venueBars: readonly Float64Array[]): Stitched["replaced"] {
+  /** Puts the venue's own bars where they belong among a series'. Returns the open times of those that must be told. */
+  stitch(instrument: number, timeframe: number, venueBars: readonly Float64Array[]): Stitched["told"] {
     const kept = this.of(instrument, timeframe);
-    const { merged, replaced } = stitch(kept.history, venueBars, kept.dropped ? kept.knownFrom : 0);
+    const { merged, told } = stitch(kept.history, venueBars, kept.dropped ? kept.knownFrom : 0, kept.awayFrom);
     if (merged.count > 0 && isFromVenue(merged.bars, 0) && !kept.dropped) kept.knownFrom = merged.bars[BAR_OPEN_TIME];
     kept.rebuild(merged);
-    return replaced;
+    return told;
+  }
+
+  /** Takes a closed bar as it was told before: in the place of the kept one, or where there is none. */
+  put(instrument: number, timeframe: number, bar: Float64Array): void {
+    const kept = this.of(instrument, timeframe);
+    const { history } = kept;
+    let index = history.search(bar, BAR_OPEN_TIME);
+    if (index === history.count) return kept.push(bar, 0);
+    if (!history.has(index, bar, BAR_OPEN_TIME)) {
+      index = kept.makeRoom(index);
+      if (index < 0) return;
+      history.insert(index, bar, 0);
+    } else if (isSameBar(history.array(index), history.offset(index), bar)) return;
+    else copyBar(bar, 0, history.array(index), history.offset(index));
+    kept.recompute(index);
   }
 
   /** Copies the newest closed bar to `bars[at]`, and its values to `row[rowAt]`; false when there is none. */

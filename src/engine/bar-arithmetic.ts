@@ -1,4 +1,5 @@
 import {
+  BAR_ACROSS_GAP,
   BAR_BUY_VOLUME,
   BAR_CLOSE,
   BAR_CLOSE_TIME,
@@ -149,6 +150,14 @@ export function foldBar(wide: Float64Array, at: number, bars: Float64Array, from
     wide[at + BAR_FIRST_TIME] = bars[from + BAR_FIRST_TIME];
     wide[at + BAR_OPEN] = bars[from + BAR_OPEN];
   }
+}
+
+/** True when two bars are the same on the wire; when their first and last trades were is not. */
+export function isSameBar(bars: Float64Array, at: number, bar: Float64Array): boolean {
+  for (let field = 0; field < BAR_FIRST_TIME; field += 1) {
+    if (!Object.is(bars[at + field], bar[field])) return false;
+  }
+  return ((bars[at + BAR_FLAGS] ^ bar[BAR_FLAGS]) & (BAR_PARTIAL | BAR_ACROSS_GAP | BAR_FROM_VENUE)) === 0;
 }
 
 export function isPartial(bars: Float64Array, at: number): boolean {

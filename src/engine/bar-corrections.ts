@@ -78,8 +78,9 @@ export class BarCorrections {
   }
 
   /**
-   * Takes the venue's own bars, rows of HISTORY_ROW. They go before our first whole bar, and in the place of a bar that
-   * we joined mid-way; only such a replaced bar goes out, corrected, with the indicators from it on.
+   * Takes the venue's own bars, rows of HISTORY_ROW. They go before our first whole bar, into the last absence,
+   * and in the place of a bar that we joined mid-way; only the latter two go out, corrected, with the indicators from
+   * the first of them on.
    */
   history(instrument: number, timeframe: number, rows: Float64Array): void {
     const { clock, venueOf, lateness } = this.#unclosed;

@@ -47,6 +47,8 @@ export class BarFrames implements BarOutput {
   readonly #numbers = new Float64Array(TS_EXCHANGE + 1);
   /** Series whose bar closed without all of its trades: the venue's own bar can take its place. */
   readonly #incomplete: { instrument: number; timeframe: number }[] = [];
+  /** True while bars are made of what was on the wire already. */
+  muted = false;
   /** Who wants a timeframe, by bar stream. */
   readonly #wanted = new Map<number, number>();
 
@@ -57,6 +59,7 @@ export class BarFrames implements BarOutput {
   }
 
   bar(instrument: number, timeframe: number, bars: Float64Array, at: number, state: number): void {
+    if (this.muted) return;
     const stream = streamOf(instrument, SLOT_BARS + timeframe);
     this.#frames.introduce(stream);
     const ring = this.#frames.log.slow;
@@ -83,6 +86,7 @@ export class BarFrames implements BarOutput {
     rowAt: number,
     state: number,
   ): void {
+    if (this.muted) return;
     const stream = streamOf(instrument, SLOT_INDICATORS + timeframe);
     this.#frames.introduce(stream);
     const ring = this.#frames.log.slow;

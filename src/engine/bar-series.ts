@@ -26,6 +26,8 @@ export class BarSeries {
   #seed = Number.NaN;
   /** From when on no bar is missing, microseconds; NaN while that is when the series was joined. */
   knownFrom = Number.NaN;
+  /** Close of the newest bar before the instrument's trades last stopped coming, microseconds; Infinity while they never did. */
+  awayFrom = Number.POSITIVE_INFINITY;
 
   constructor(plan: IndicatorPlan, memory: BarMemory) {
     this.history = new BarHistory(memory.limit, memory.bars);
@@ -39,6 +41,13 @@ export class BarSeries {
   /** True once a bar was dropped: nothing can be put before the oldest any more. */
   get dropped(): boolean {
     return !Number.isNaN(this.#seed);
+  }
+
+  /** The instrument's trades come again, after a time in which they did not. */
+  comeBack(): void {
+    const newest = this.history.count - 1;
+    if (newest < 0) return;
+    this.awayFrom = this.history.array(newest)[this.history.offset(newest) + BAR_CLOSE_TIME];
   }
 
   /** Appends a closed bar and advances the indicators. Hot path. */

@@ -84,24 +84,33 @@ export class BarList {
   }
 }
 
-/** Kept bars and the venue's in one, and the open times of the kept ones that the venue's replaced. */
+/** Kept bars and the venue's in one, and the open times of the venue's that replaced a kept one or fill an absence. */
 export interface Stitched {
   readonly merged: BarList;
-  readonly replaced: number[];
+  readonly told: number[];
 }
 
 /**
- * Puts the venue's bars before the first whole one of our own, and in the place of those that were joined mid-way.
- * Nothing goes before the oldest kept bar once older ones were dropped (`oldestTime`, else 0).
+ * Puts the venue's bars before the first whole one of our own, into the last absence, which began at `awayFrom` (Infinity
+ * without one) and ended with our next whole bar, and in the place of bars that were joined mid-way. Nothing goes before
+ * the oldest kept bar once older ones were dropped (`oldestTime`, else 0).
  */
-export function stitch(history: BarHistory, venue: readonly Float64Array[], oldestTime: number): Stitched {
+export function stitch(
+  history: BarHistory,
+  venue: readonly Float64Array[],
+  oldestTime: number,
+  awayFrom: number,
+): Stitched {
   const merged = new BarList();
-  const replaced: number[] = [];
+  const told: number[] = [];
   let ownFrom = Number.POSITIVE_INFINITY;
+  let backFrom = Number.POSITIVE_INFINITY;
   for (let index = history.count - 1; index >= 0; index -= 1) {
     const bars = history.array(index);
     const at = history.offset(index);
-    if (!isPartial(bars, at) && !isFromVenue(bars, at)) ownFrom = bars[at + BAR_OPEN_TIME];
+    if (isPartial(bars, at) || isFromVenue(bars, at)) continue;
+    ownFrom = bars[at + BAR_OPEN_TIME];
+    if (ownFrom >= awayFrom) backFrom = ownFrom;
   }
   let kept = 0;
   for (const bar of venue) {
@@ -118,12 +127,15 @@ export function stitch(history: BarHistory, venue: readonly Float64Array[], olde
       kept += 1;
       // One that was replaced earlier stays marked when the venue tells it again.
       bar[BAR_FLAGS] |= own ? BAR_AMENDED : bars[at + BAR_FLAGS] & BAR_AMENDED;
-      if (own) replaced.push(opened);
+      if (own) told.push(opened);
+    } else if (opened >= awayFrom && opened < backFrom) {
+      bar[BAR_FLAGS] |= BAR_AMENDED;
+      told.push(opened);
     } else if (opened >= ownFrom || opened < oldestTime) continue;
     merged.append(bar, 0);
   }
   for (; kept < history.count; kept += 1) merged.append(history.array(kept), history.offset(kept));
-  return { merged, replaced };
+  return { merged, told };
 }
 
 /** Wide bars, made from narrow ones that come in order of time. */

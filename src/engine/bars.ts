@@ -92,6 +92,9 @@ export class Bars {
     this.#unclosed.venueOf[instrument] = venue;
     this.#unclosed.active[instrument] |= this.#always;
     this.#wholeFrom(instrument, times === undefined ? Number.NaN : times[at]);
+    for (let timeframe = 0; timeframe < TIMEFRAME_COUNT; timeframe += 1) {
+      this.archive.find(instrument, timeframe)?.comeBack();
+    }
   }
 
   /** The instrument's trades come no more: its unclosed bars close in their time, but are partial. */
@@ -205,6 +208,11 @@ export class Bars {
     }
     bars[bar + BAR_OPEN_TIME] = 0;
     bars[bar + BAR_CLOSE_TIME] = 0;
+  }
+
+  /** How long after its close a bar still takes trades of its interval. */
+  get latenessMicros(): number {
+    return this.#unclosed.lateness;
   }
 
   isActive(instrument: number, timeframe: number): boolean {

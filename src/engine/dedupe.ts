@@ -16,6 +16,8 @@ const RECENT_IDS = 1024;
  */
 export class TradeDedupe {
   #last = new Float64Array(64);
+  /** The last number that an earlier process had. */
+  #before = new Float64Array(64);
   readonly #recent: (RecentIds | undefined)[] = [];
   /** The first number of the last hole that was found, in [0]. */
   readonly missingFrom = new Float64Array(1);
@@ -32,13 +34,22 @@ export class TradeDedupe {
     this.#last[instrument] = number;
   }
 
+  /** An earlier process had trades up to this number: what lies between it and the first one now is a hole. */
+  wasLast(instrument: number, number: number): void {
+    if (!Number.isSafeInteger(number)) return;
+    this.#before = grown(this.#before, instrument + 1);
+    this.#before[instrument] = number;
+  }
+
   register(instrument: number): void {
     this.#last = grown(this.#last, instrument + 1);
+    this.#before = grown(this.#before, instrument + 1);
   }
 
   /** Forgets an instrument, so that the first trade of a new subscription is not taken for a hole. */
   forget(instrument: number): void {
     this.#last[instrument] = 0;
+    this.#before[instrument] = 0;
     this.#recent[instrument] = undefined;
   }
 
@@ -51,7 +62,13 @@ export class TradeDedupe {
       return TRADE_DUPLICATE;
     }
     this.#last[instrument] = number;
-    if (!contiguous || last === 0 || number === last + 1) return TRADE_NEW;
+    if (!contiguous || number === last + 1) return TRADE_NEW;
+    return this.#holeBefore(number, last === 0 ? this.#before[instrument] : last);
+  }
+
+  /** A venue that counts anew, or of which nothing is known, has lost nothing. */
+  #holeBefore(number: number, last: number): number {
+    if (last === 0 || number <= last + 1) return TRADE_NEW;
     this.holes += 1;
     this.missingFrom[0] = last + 1;
     return TRADE_AFTER_HOLE;

@@ -33,6 +33,7 @@ import {
 } from "../wire/frame.ts";
 import type { FrameLog } from "../wire/frame-log.ts";
 import { Frame, Instrument, Payload, StreamState } from "../wire/generated/tickwire.ts";
+import { FrameView } from "../wire/generated/views.ts";
 import type { Memory } from "../wire/memory.ts";
 import { scratchMemory } from "../wire/memory.ts";
 import type { Ring } from "../wire/ring.ts";
@@ -40,6 +41,8 @@ import type { Ring } from "../wire/ring.ts";
 /** Value of Timeframe in the schema for a stream that has none. */
 const NO_TIMEFRAME = 255;
 const LARGEST_EXACT = Number.MAX_SAFE_INTEGER;
+/** Payloads of the ring for ticks; all others are in the slow one, as is every change of state. */
+const IN_TICK_RING: ReadonlySet<number> = new Set([Payload.Trade, Payload.BookLevels, Payload.Quote, Payload.Ticker]);
 
 /** A loss at the venue: ids and times of what is missing; 0 unknown. */
 export interface UpstreamGap {
@@ -71,6 +74,7 @@ export class FrameWriter {
   readonly #sequences = new Columns(Float64Array, SLOTS_PER_INSTRUMENT);
   /** The position that derived frames carry instead of the newest, in [0]; 0 for none. */
   readonly #asOf = new Float64Array(1);
+  readonly #stored = new FrameView();
 
   constructor(log: FrameLog, clock: Clock) {
     this.log = log;
@@ -93,6 +97,34 @@ export class FrameWriter {
     this.#sequences.reserve(instrument.id + 1);
   }
 
+  /** Goes on with an epoch of which everything up to `position` is known, and the last sequence of each stream. */
+  resume(position: number, sequences: Iterable<readonly [stream: number, sequence: number]>): void {
+    if (this.log.position < position) this.log.skipTo(position);
+    for (const [stream, sequence] of sequences) this.#setSequence(stream, sequence);
+  }
+
+  #setSequence(stream: number, sequence: number): void {
+    this.#sequences.reserve(instrumentOf(stream) + 1);
+    this.#sequences.values[this.#at(stream)] = sequence;
+  }
+
+  /**
+   * Takes a finished frame of this epoch as it is: it lies at `at` in `memory`, `length` bytes, and is newer than all
+   * before it. Positions between are left out, as frames that were lost.
+   */
+  load(memory: Memory, at: number, length: number): void {
+    const frame = this.#stored;
+    frame.attach(memory, at + memory.i32[at >> 2]);
+    const { stream, payloadType, position, seq } = frame;
+    assert(frame.epoch === this.log.epoch, "a frame of this epoch");
+    const ring = IN_TICK_RING.has(payloadType) ? this.log.ticks : this.log.slow;
+    const to = ring.claim(length);
+    ring.memory.u8.set(memory.u8.subarray(at, at + length), to);
+    this.#setSequence(stream, seq);
+    this.log.skipTo(position - 1);
+    this.log.commit(ring, length, stream, this.#sequences.values, this.#at(stream));
+  }
+
   /** Writes the directory's frame of a stream that has had none; before the stream's own frame is claimed. */
   introduce(stream: number): void {
     if (this.sequence(stream) !== 0 || stream === DIRECTORY_STREAM) return;
@@ -104,7 +136,7 @@ export class FrameWriter {
 
   /** Writes the directory's frame of an instrument, or of a venue. */
   describe(instrument: MarketInstrument): void {
-    this.#commitBuilt(Payload.Instrument, this.#buildInstrument(instrument), DIRECTORY_STREAM, instrument.id);
+    this.commitBuilt(Payload.Instrument, this.#buildInstrument(instrument), DIRECTORY_STREAM, instrument.id);
   }
 
   /** The directory's frames of one instrument, or venue, and of its streams that have had a frame, for one client. */
@@ -158,7 +190,7 @@ export class FrameWriter {
   state(stream: number, state: number, reason: string, gap?: UpstreamGap): void {
     this.introduce(stream);
     const payload = this.#buildState(state, reason, gap);
-    this.#commitBuilt(Payload.StreamState, payload, stream, instrumentOf(stream));
+    this.commitBuilt(Payload.StreamState, payload, stream, instrumentOf(stream));
   }
 
   /** A state frame that is not an event of the ring: for one client, or for a depth. */
@@ -194,7 +226,7 @@ export class FrameWriter {
     return builder.asUint8Array();
   }
 
-  #commitBuilt(type: Payload, payload: number, stream: number, instrument: number): void {
+  protected commitBuilt(type: Payload, payload: number, stream: number, instrument: number): void {
     const bytes = this.#finish(type, payload, stream, instrument);
     const length = (bytes.length + 7) & ~7;
     const ring = this.log.slow;

@@ -30,7 +30,8 @@ export interface PastQuery {
   fromPosition: number;
   /** Of the first epoch, microseconds; 0 does not narrow. */
   fromTime: number;
-  streams: readonly number[];
+  /** Undefined for all. */
+  streams: readonly number[] | undefined;
   /** What the streams' instruments are called now, `exchange symbol` by id: frames of other instruments are left out. */
   names: readonly (readonly [instrument: number, name: string])[];
 }
@@ -67,7 +68,7 @@ function* framesOf(
 /** One answer under way. */
 class Answer {
   readonly #frames: IterableIterator<JournalFrame>;
-  readonly #streams: ReadonlySet<number>;
+  readonly #streams: ReadonlySet<number> | undefined;
   readonly #names: ReadonlyMap<number, string>;
   /** Instruments of the epoch that are not those of today. */
   readonly #others = new Set<number>();
@@ -84,7 +85,7 @@ class Answer {
     };
     const options = { copies: true, onDamage: lose, onGap: lose };
     this.#frames = framesOf(new JournalReader(directory), epochs, { fromPosition, fromTime }, options);
-    this.#streams = new Set(streams);
+    this.#streams = streams && new Set(streams);
     this.#names = new Map(names);
   }
 
@@ -107,7 +108,7 @@ class Answer {
       this.#first ||= frame.position;
       this.#position = frame.position;
       this.#epoch = frame.epoch;
-      if (!this.#streams.has(frame.stream) || this.#others.has(instrumentOf(frame.stream))) continue;
+      if (this.#streams?.has(frame.stream) === false || this.#others.has(instrumentOf(frame.stream))) continue;
       bytes.set(frame.bytes, end);
       index.push(end, frame.length, frame.stream, frame.sequence, frame.position, frame.epoch);
       end += frame.length;

@@ -1,43 +1,24 @@
 import type { Worker } from "node:worker_threads";
-import { DIRECTORY_STREAM } from "../market/channel.ts";
-import { Payload } from "../wire/generated/tickwire.ts";
-import { FrameView, InstrumentView } from "../wire/generated/views.ts";
 import { journalFiles, systemFiles } from "./files.ts";
 import { PAST_MODULE, PAST_WORK, type PastChunk, type PastQuery, type PastRequest } from "./past-worker.ts";
-import { JournalReader } from "./reader.ts";
-import { SegmentReader } from "./segment-reader.ts";
-import { openSource } from "./source.ts";
+import { peekHeader } from "./source.ts";
 import { startThread } from "./thread.ts";
 
-/** The epochs that a journal has files of, oldest first. */
-export function epochsOf(directory: string): number[] {
-  const epochs = new Set<number>();
-  for (const file of journalFiles(systemFiles, directory)) {
-    const source = openSource(systemFiles, file);
-    if (source === undefined) continue;
-    const segment = new SegmentReader(source);
-    if (segment.header !== undefined) epochs.add(segment.header.epoch);
-    segment.close();
-  }
-  return [...epochs];
+/** An epoch that a journal has files of. */
+interface PastEpoch {
+  epoch: number;
+  /** When its first file was opened, microseconds. */
+  from: number;
 }
 
-/** Tells the names of all instruments and venues (whose symbol is empty) that a journal's newest epoch knew, and their ids. */
-export function namesOf(
-  directory: string,
-  epoch: number,
-  tell: (exchange: string, symbol: string, id: number) => void,
-) {
-  const newest = journalFiles(systemFiles, directory).at(-1);
-  const frame = new FrameView();
-  const instrument = new InstrumentView();
-  const where = { epoch, fromPosition: 0, fromTime: newest?.opened ?? 0, copies: true };
-  for (const { memory, at, stream } of new JournalReader(directory).frames(where)) {
-    if (stream !== DIRECTORY_STREAM) continue;
-    frame.attach(memory, at + memory.i32[at >> 2]);
-    if (frame.payloadType !== Payload.Instrument || !instrument.attach(memory, frame.payloadAt)) continue;
-    tell(instrument.exchange, instrument.symbol, instrument.id);
+/** The epochs that a journal has files of, oldest first. */
+export function epochsOf(directory: string): PastEpoch[] {
+  const epochs = new Map<number, number>();
+  for (const file of journalFiles(systemFiles, directory)) {
+    const header = peekHeader(systemFiles, file);
+    if (header !== undefined && !epochs.has(header.epoch)) epochs.set(header.epoch, header.created);
   }
+  return [...epochs].map(([epoch, from]) => ({ epoch, from }));
 }
 
 /** One answer that comes in pieces. One piece is on its way while the one before is used. */
@@ -52,29 +33,42 @@ export interface PastReading {
 /** What is older than memory holds: reads the journal in a thread of its own, for whoever asks. */
 export class JournalPast {
   readonly #directory: string;
-  /** Epochs that it held when the server started, oldest first. */
-  readonly #epochs: readonly number[];
-  /** The last of them when it was closed as it should be: nothing of it is missing. */
-  readonly #clean: number | undefined;
+  /** The epochs before this one that it held when the server started. */
+  readonly #earlier: readonly PastEpoch[];
+  /** When this epoch began, microseconds: it may have gone on over several starts. */
+  readonly beganAt: number;
+  readonly #whole: number | undefined;
   readonly #readings = new Map<number, Reading>();
   #worker: Worker | undefined;
   #lastId = 0;
 
-  constructor(directory: string, epochs: readonly number[], clean: number | undefined) {
+  /**
+   * Opens what a journal has of the server's own epoch and of others; `startedAt` is when the server started, `whole` an
+   * epoch of which nothing is missing.
+   */
+  constructor(directory: string, epoch: number, startedAt: number, whole: number | undefined) {
+    this.#whole = whole;
     this.#directory = directory;
-    this.#epochs = epochs;
-    this.#clean = clean;
-  }
-
-  /** The epochs of earlier starts of the server from one on; none when the journal never had that one. */
-  epochsFrom(epoch: number): readonly number[] {
-    const first = this.#epochs.indexOf(epoch);
-    return first < 0 ? [] : this.#epochs.slice(first);
+    const epochs = epochsOf(directory);
+    this.#earlier = epochs.filter((each) => each.epoch !== epoch);
+    this.beganAt = epochs.find((each) => each.epoch === epoch)?.from ?? startedAt;
   }
 
   /** True when the journal has all that there ever was of an epoch. */
   isWhole(epoch: number): boolean {
-    return epoch === this.#clean;
+    return epoch === this.#whole;
+  }
+
+  /** The epochs before this one from one on; none when the journal never had that one. */
+  epochsFrom(epoch: number): readonly number[] {
+    const first = this.#earlier.findIndex((each) => each.epoch === epoch);
+    return first < 0 ? [] : this.#earlier.slice(first).map((each) => each.epoch);
+  }
+
+  /** The epoch before this one that a time lies in, or the oldest; undefined when there is none, or it lies in this one. */
+  epochAt(time: number): number | undefined {
+    if (time >= this.beganAt) return undefined;
+    return (this.#earlier.findLast(({ from }) => from <= time) ?? this.#earlier[0])?.epoch;
   }
 
   /** When its oldest file was opened, microseconds; Infinity without files. */

@@ -36,6 +36,8 @@ export interface StatedGap {
 
 /** What to read; everything that is left out does not narrow. */
 export interface ReadOptions {
+  /** Only these files, in order. */
+  files?: readonly JournalFile[];
   /** Only this epoch; must be given with positions. */
   epoch?: number;
   /** First and last position, both included. */
@@ -72,7 +74,7 @@ export class JournalReader {
   /** Yields every whole frame that was asked for, once. Damage is reported, never thrown. */
   *frames(options: ReadOptions = {}): IterableIterator<JournalFrame> {
     const progress = new Progress((damage) => options.onDamage?.(damage));
-    const files = this.files();
+    const files = options.files ?? this.files();
     let next = files[0] && peekHeader(this.#files, files[0]);
     for (const [index, file] of files.entries()) {
       const header = next;

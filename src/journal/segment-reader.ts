@@ -47,6 +47,11 @@ export class SegmentReader {
     return low;
   }
 
+  /** When the first frame at or behind any place was committed, microseconds; 0 when there is none. */
+  timeNear(offset: number): number {
+    return this.#frameNear(offset, this.scanner.size) < 0 ? 0 : this.frame.tsPublish;
+  }
+
   /** The place of the first frame between two places, at which the scanner then stands; -1 when there is none. */
   #frameNear(from: number, to: number): number {
     const { scanner } = this;

@@ -8,7 +8,6 @@ import {
   SLOT_TRADES,
   slotIn,
 } from "../market/channel.ts";
-import { FLAG_SNAPSHOT } from "../wire/frame.ts";
 import { LogCursor } from "../wire/frame-log.ts";
 import { FrameView } from "../wire/generated/views.ts";
 import type { Memory } from "../wire/memory.ts";
@@ -16,6 +15,7 @@ import type { Ring } from "../wire/ring.ts";
 import { PIECE_COST } from "./backlog.ts";
 import type { Client } from "./client.ts";
 import { ConflatedStreams } from "./conflated-streams.ts";
+import { isSnapshot } from "./is-snapshot.ts";
 import { OlderFrames } from "./older-frames.ts";
 import { PastReplay } from "./past-replay.ts";
 import type { Replay } from "./replay.ts";
@@ -259,7 +259,7 @@ export class CatchUp {
     this.position = position;
     const reading = this.#readings.get(stream);
     if (reading === undefined || position <= reading.after || sequence <= reading.held) return 0;
-    if (reading.needsSnapshot && !this.#isSnapshot(memory, at)) return 0;
+    if (reading.needsSnapshot && !isSnapshot(memory, at)) return 0;
     if (this.#isHole(reading, sequence - 1) && !reading.needsSnapshot) {
       // A book's changes are of no use without what they change: the gap reaches up to the snapshot that follows it.
       const isBook = slotIn(stream) === SLOT_ORDERBOOK;
@@ -274,11 +274,6 @@ export class CatchUp {
 
   #isHole(reading: Reading, upTo: number): boolean {
     return reading.held === UNKNOWN ? !reading.whole && upTo > 0 : upTo > reading.held;
-  }
-
-  #isSnapshot(memory: Memory, at: number): boolean {
-    this.#view.attach(memory, at + memory.i32[at >> 2]);
-    return (this.#view.flags & FLAG_SNAPSHOT) !== 0;
   }
 
   #gap(stream: number, reading: Reading, to: number, reason: GapReason): void {

@@ -304,7 +304,9 @@ export class Connection extends Client implements Joiner {
       status: "subscribed",
       id,
       received,
-      streams: streams.map((stream) => this.#describe(stream, coverage.variantOf(stream), replay?.isPast)),
+      streams: streams.map((stream) =>
+        this.#describe(stream, coverage.variantOf(stream), replay?.earlier !== undefined),
+      ),
       ...(count > streams.length ? { stream_count: count } : {}),
       unavailable: selection.unavailable,
       ...(request.channels.includes("indicators")
@@ -319,16 +321,18 @@ export class Connection extends Client implements Joiner {
 
   /** Opens the past of a subscription: its streams follow. */
   #replay(replay: Replay): void {
-    const { id, epoch, position, truncated, fromTime, isKnown, isPast } = replay;
+    const { id, epoch, position, truncated, fromTime, isKnown, isByTime, earlier } = replay;
     this.#membership.replay(id, replay);
-    if (!isKnown && !isPast) return;
+    if (!isKnown && earlier === undefined) return;
     this.services.counters.replays += 1;
     this.json({
       type: "replay_begin",
       id,
       epoch,
       from_position: position,
-      ...(isPast ? {} : { from_time: Math.floor(this.encoding === JSON_US ? fromTime : fromTime / 1000) }),
+      ...(earlier !== undefined && !isByTime
+        ? {}
+        : { from_time: Math.floor(this.encoding === JSON_US ? fromTime : fromTime / 1000) }),
       truncated,
     });
   }
@@ -393,7 +397,7 @@ export class Connection extends Client implements Joiner {
 
 /** What became of a resume: it goes on, across a restart, or nothing is known of where the client stood. */
 function resumeStatus(replay: Replay | undefined): string {
-  return replay?.isKnown ? "resumed" : replay?.isPast ? "restarted" : "unknown_epoch";
+  return replay?.isKnown ? "resumed" : replay?.earlier !== undefined ? "restarted" : "unknown_epoch";
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });

@@ -227,7 +227,7 @@ export class Membership {
     if (this.#listed.size === 0) this.#listed = NO_STREAMS;
     const replay = this.#replays.get(coverage.ownerOf(stream).id);
     if (replay !== undefined && isReplayable(stream, variant) && !beginsAnew(stream, replay)) {
-      if (replay.isKnown || replay.isPast) {
+      if (replay.isKnown || replay.earlier !== undefined) {
         this.#behind?.replay(stream, variant, replay);
         return JOIN_COST;
       }
@@ -274,7 +274,7 @@ export class Membership {
   replay(subscription: RequestId, replay: Replay): void {
     if (this.#replays === NO_REPLAYS) this.#replays = new Map();
     this.#replays.set(subscription, replay);
-    if (replay.isKnown || replay.isPast) this.fallBehind().begin(replay);
+    if (replay.isKnown || replay.earlier !== undefined) this.fallBehind().begin(replay);
   }
 
   /** Sends the next piece to a client that is behind; one that is level enters its topics in the same turn. */

@@ -8,9 +8,10 @@ import {
   INDEX_SEQUENCE,
   INDEX_STREAM,
 } from "../journal/past-worker.ts";
-import { instrumentOf } from "../market/channel.ts";
+import { instrumentOf, SLOT_ORDERBOOK, slotIn } from "../market/channel.ts";
 import { Memory } from "../wire/memory.ts";
 import type { Client } from "./client.ts";
+import { isSnapshot } from "./is-snapshot.ts";
 import type { Replay } from "./replay.ts";
 import type { Services } from "./services.ts";
 
@@ -19,6 +20,8 @@ interface PastStream {
   readonly variant: number;
   /** The last sequence of the earlier epoch that the client has; undefined when it is not known. */
   held: number | undefined;
+  /** Deltas of a book are of no use before a snapshot. */
+  needsSnapshot: boolean;
 }
 
 /**
@@ -51,7 +54,8 @@ export class PastReplay {
   }
 
   add(stream: number, variant: number, held: number | undefined): void {
-    this.#streams.set(stream, { stream, variant, held });
+    const needsSnapshot = this.#replay?.isByTime === true && slotIn(stream) === SLOT_ORDERBOOK;
+    this.#streams.set(stream, { stream, variant, held, needsSnapshot });
   }
 
   remove(stream: number): void {
@@ -82,14 +86,15 @@ export class PastReplay {
 
   #open(): PastReading | undefined {
     const { past, catalog } = this.#services;
-    const { position } = this.#replay as Replay;
+    const { position, isByTime, fromTime } = this.#replay as Replay;
     const streams = [...this.#streams.keys()];
     const names = new Map<number, string>();
     for (const stream of streams) {
       const instrument = catalog.get(instrumentOf(stream));
       if (instrument !== undefined) names.set(instrument.id, `${instrument.exchange} ${instrument.symbol}`);
     }
-    return past?.open({ epochs: this.#epochs, fromPosition: position + 1, fromTime: 0, streams, names: [...names] });
+    const where = { fromPosition: position + 1, fromTime: isByTime ? fromTime : 0 };
+    return past?.open({ epochs: this.#epochs, ...where, streams, names: [...names] });
   }
 
   #send({ bytes, index, count, lossy }: PastChunk): number {
@@ -100,6 +105,8 @@ export class PastReplay {
       const known = this.#streams.get(index[entry + INDEX_STREAM] as number);
       const sequence = index[entry + INDEX_SEQUENCE] as number;
       if (known === undefined || sequence <= (known.held ?? 0)) continue;
+      if (known.needsSnapshot && !isSnapshot(memory, index[entry + INDEX_AT] as number)) continue;
+      known.needsSnapshot = false;
       if (known.held !== undefined && sequence > known.held + 1) this.#gap(known, sequence - 1, "window");
       else if (known.held === undefined && lossy) this.#gap(known, sequence - 1, "window");
       known.held = sequence;
@@ -123,6 +130,7 @@ export class PastReplay {
     for (const known of this.#streams.values()) {
       if (!isWhole) this.#gap(known, null, "restart");
       known.held = 0;
+      known.needsSnapshot = false;
     }
     this.#epochs = this.#epochs.slice(1);
   }

@@ -4,16 +4,20 @@ import { DIRECTORY_STREAM, SLOT_ORDERBOOK, streamOf } from "../market/channel.ts
 import type { Instrument } from "../market/instrument.ts";
 import { LogCursor } from "../wire/frame-log.ts";
 import { FrameView } from "../wire/generated/views.ts";
+import type { Memory } from "../wire/memory.ts";
 import type { Ring } from "../wire/ring.ts";
 import { PIECE_COST } from "./backlog.ts";
 import type { SocketData } from "./client.ts";
 import { Client } from "./client.ts";
 import { JSON_US } from "./publisher.ts";
+import { RawPast } from "./raw-past.ts";
 import type { Past } from "./replay.ts";
 import type { Services } from "./services.ts";
 import { RAW_SCOPE } from "./topics.ts";
 
 const LOOK_COST = 64;
+/** Before the first frame of a past that began before the ring. */
+const UNKNOWN = -1;
 
 /**
  * One client of `/raw`: the directory, then every ring frame, in ring order, and one snapshot per live book. A book's
@@ -21,14 +25,21 @@ const LOOK_COST = 64;
  * for the past, or is slow, reads the ring at its own pace:
  *
  *   directory ─> (reading, from the past) ─> books ─> live ─ slow ─> reading ─> live, or books where it missed something
+ *
+ * What the ring has not any more comes from the journal, frames of earlier epochs with the epoch that they had.
  */
 export class RawConnection extends Client {
   #phase: "directory" | "reading" | "books" | "live" = "directory";
   /** The past that was asked for, until it has been sent. */
   #past: Past | undefined;
   readonly #cursor: LogCursor;
-  /** The newest position that was read. */
+  /** What is older than the ring, while it is being sent. */
+  #older: RawPast | undefined;
+  /** The newest position that was read, and whose it is. */
   #position = 0;
+  #epoch: number;
+  /** Frames that the ring overwrote before they were read. */
+  #lost = 0;
   /** Books must be told, because the client has not got all that makes them up. */
   #needsBooks = true;
   /** The next instrument whose directory, or book, is to be sent, up to the last. */
@@ -39,8 +50,10 @@ export class RawConnection extends Client {
 
   constructor(socket: WebSocket<SocketData>, services: Services, past?: Past) {
     super(socket, services);
+    const { log } = services.engine.frames;
     this.#past = past;
-    this.#cursor = new LogCursor(services.engine.frames.log);
+    this.#epoch = log.epoch;
+    this.#cursor = new LogCursor(log);
   }
 
   protected begin(): void {
@@ -90,10 +103,12 @@ export class RawConnection extends Client {
     if (log.slow.tail > this.#told) return this.begin();
     for (const id of this.#changed(log.slow)) this.#directory(catalog.get(id) as Instrument);
     if (this.#past === undefined) return this.#enter();
-    const { position, fromTime, truncated } = this.#past;
+    const { position, fromTime, truncated, isOlder } = this.#past;
+    if (isOlder) this.#older = new RawPast(this.services, this.#past);
+    this.#epoch = this.#older?.firstEpoch ?? log.epoch;
     const from_time = Math.floor(this.encoding === JSON_US ? fromTime : fromTime / 1000);
-    this.json({ type: "replay_begin", id: null, epoch: log.epoch, from_position: position, from_time, truncated });
-    this.#readFrom(position);
+    this.json({ type: "replay_begin", id: null, epoch: this.#epoch, from_position: position, from_time, truncated });
+    this.#readFrom(isOlder ? UNKNOWN : position);
   }
 
   #readFrom(position: number): void {
@@ -104,6 +119,7 @@ export class RawConnection extends Client {
 
   /** Reads on; at the head the client goes live, in the same turn. */
   #read(): number {
+    if (this.#older !== undefined) return this.#readOlder(this.#older);
     const cursor = this.#cursor;
     this.services.publisher.drain();
     let cost = LOOK_COST;
@@ -114,20 +130,48 @@ export class RawConnection extends Client {
       }
       const { ring, record } = cursor;
       const position = ring.positionOf(record);
-      if (position > this.#position + 1) this.#miss(position - 1);
-      this.#position = position;
-      cost += this.frame(ring.memory, ring.lengthOf(record), ring.streamOf(record), ring.placeOf(record));
+      const lost = cursor.lost > this.#lost;
+      this.#lost = cursor.lost;
+      cost += this.#take(ring.memory, ring.placeOf(record), ring.lengthOf(record), ring.streamOf(record), position);
+      // The ring has overtaken this client.
+      if (lost) this.lapped();
     }
     return cost;
   }
 
-  /** The ring has overtaken this client. */
-  #miss(to: number): void {
-    const { gaps } = this.services.counters;
-    gaps.set("window", (gaps.get("window") ?? 0) + 1);
-    this.json({ type: "gap", stream: null, from_position: this.#position + 1, to_position: to, reason: "window" });
+  /** Sends what the journal has and the ring has not any more; then goes on with the ring. */
+  #readOlder(older: RawPast): number {
+    const cost = older.read((memory, at, length, stream, position, epoch) => {
+      if (epoch !== this.#epoch) this.#miss(null, "restart");
+      if (epoch !== this.#epoch) this.#position = 0;
+      this.#epoch = epoch;
+      return this.#take(memory, at, length, stream, position);
+    });
+    if (!older.done) return cost;
+    older.close();
+    this.#older = undefined;
+    const { epoch } = this.services.engine.frames.log;
+    if (this.#epoch !== epoch) this.#miss(null, "restart");
+    this.#readFrom(this.#epoch === epoch ? this.#position : 0);
+    this.#epoch = epoch;
+    return cost + LOOK_COST;
+  }
+
+  #take(memory: Memory, at: number, length: number, stream: number, position: number): number {
+    if (position <= this.#position) return 0;
+    if (this.#position !== UNKNOWN && position > this.#position + 1) this.#miss(position - 1, "window");
+    this.#position = position;
+    return this.frame(memory, length, stream, at);
+  }
+
+  /** Names positions that are not there any more, up to one, or all the rest of an epoch. */
+  #miss(to: number | null, reason: "window" | "restart"): void {
+    const { counters, past } = this.services;
+    if (reason === "restart" && past?.isWhole(this.#epoch) === true) return;
+    counters.gaps.set(reason, (counters.gaps.get(reason) ?? 0) + 1);
+    const epoch = reason === "restart" ? { epoch: this.#epoch } : {};
+    this.json({ type: "gap", stream: null, from_position: this.#position + 1, to_position: to, reason, ...epoch });
     this.#needsBooks = true;
-    this.lapped();
   }
 
   #level(): void {
@@ -170,7 +214,7 @@ export class RawConnection extends Client {
   }
 
   protected override get position(): number {
-    return this.#phase === "reading" ? this.#position : super.position;
+    return this.#phase === "reading" ? Math.max(0, this.#position) : super.position;
   }
 
   /** Instruments and venues of which the directory has told something since we began. */
@@ -204,6 +248,7 @@ export class RawConnection extends Client {
 
   override close(): void {
     super.close();
+    this.#older?.close();
     if (this.#isLive) this.services.publisher.topics.forget(this, RAW_SCOPE, RING, RAW_SCOPE);
     this.#phase = "live";
   }

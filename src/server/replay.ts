@@ -39,6 +39,10 @@ export interface Past {
   fromTime: number;
   /** Less is there than was asked for. */
   truncated: boolean;
+  /** The ring has not got all of it. */
+  isOlder: boolean;
+  /** The epoch before this one that it begins in; undefined for this one. */
+  earlier: number | undefined;
 }
 
 /** The beginning of a subscription that starts in the past. */
@@ -50,10 +54,8 @@ export interface Replay extends Past {
   held: ReadonlyMap<number, number>;
   /** It was asked for by time, so nothing before it is missed. */
   isByTime: boolean;
-  /** False when the epoch is not this server's. */
+  /** False when the epoch is not this one; the journal may have it: then it is `earlier`. */
   isKnown: boolean;
-  /** The journal has that epoch, so it can be gone on from. */
-  isPast: boolean;
 }
 
 /** Reads the `resume` of a subscribe; throws a RequestError. */
@@ -109,9 +111,10 @@ export function replayOf(
   if (resume !== undefined) return resumed(resume, id, log, window, past);
   if (from === undefined) return undefined;
   const slowOnly = channels.every((channel) => SLOW_CHANNELS.has(channel));
-  const { epoch } = log;
   const where = pastOf(from, strict, slowOnly, window, past);
-  return { id, epoch, held: NOTHING_HELD, isByTime: true, isKnown: true, isPast: false, ...where };
+  const isKnown = where.earlier === undefined;
+  const epoch = where.earlier ?? log.epoch;
+  return { id, epoch, held: NOTHING_HELD, isByTime: true, isKnown, ...where };
 }
 
 /** Where a time lies in the window, or in that of the slow ring; throws when there is less and it must not be cut short. */
@@ -125,14 +128,14 @@ export function pastOf(
   const asked = readFrom(from, window.now);
   const inWindow = window.start(slowOnly);
   const isOlder = past !== undefined && asked < inWindow;
-  // The journal has all since this start, but for files that were deleted meanwhile.
-  const start = isOlder ? Math.min(inWindow, Math.max(window.startedAt, past.firstTime)) : inWindow;
+  const start = isOlder ? Math.min(inWindow, past.firstTime) : inWindow;
   const truncated = start > asked;
   if (truncated && strict) {
     throw new RequestError("not_available", `from: the window begins at ${new Date(start / 1000).toISOString()}`);
   }
   const fromTime = truncated ? start : asked;
-  return { position: isOlder ? 0 : window.positionBefore(fromTime), fromTime, truncated };
+  const earlier = isOlder ? past.epochAt(fromTime) : undefined;
+  return { position: isOlder ? 0 : window.positionBefore(fromTime), fromTime, truncated, isOlder, earlier };
 }
 
 function resumed(
@@ -148,9 +151,9 @@ function resumed(
   }
   const isThere = past !== undefined || (log.ticks.covers(position) && log.slow.covers(position));
   const truncated = !(isKnown && isThere);
-  const isPast = !isKnown && (past?.epochsFrom(epoch).length ?? 0) > 0;
   const fromTime = isKnown ? window.timeAfter(position) : 0;
-  return { id, epoch, position, held, isByTime: false, isKnown, isPast, truncated, fromTime };
+  const earlier = !isKnown && (past?.epochsFrom(epoch).length ?? 0) > 0 ? epoch : undefined;
+  return { id, epoch, position, held, isByTime: false, isKnown, truncated, fromTime, isOlder: !isThere, earlier };
 }
 
 const NOTHING_HELD: ReadonlyMap<number, number> = new Map();

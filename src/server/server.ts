@@ -159,8 +159,8 @@ export class Server {
     this.#socket("/raw", ({ query }) => {
       onlyOptions(query, ["from", "strict"]);
       const from = query.get("from");
-      const past =
-        from === null ? undefined : pastOf(from, readStrict(query), false, services.engine.window, undefined);
+      const { engine, past: journal } = services;
+      const past = from === null ? undefined : pastOf(from, readStrict(query), false, engine.window, journal);
       return (socket) => new RawConnection(socket, services, past);
     });
     this.#socket("/ws/*", ({ path, query, encoding }) => {

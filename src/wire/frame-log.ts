@@ -1,3 +1,4 @@
+import { assert } from "../std/assert.ts";
 import { type ReadableRing, Ring, type SharedRing } from "./ring.ts";
 
 /** A slow stream's frames must outlive a storm of the fast ones: they get this share of the memory to themselves. */
@@ -29,7 +30,7 @@ export interface SharedLog {
 export class FrameLog {
   readonly ticks: Ring;
   readonly slow: Ring;
-  /** A random whole number of at most 53 bits, new at every start. */
+  /** A random whole number of at most 53 bits, new at every start that does not go on where a journal ended cleanly. */
   readonly epoch: number;
   readonly #position = new Float64Array(1);
   /** The position of the frame to be committed next, in [0]; the header takes it from here. */
@@ -53,6 +54,20 @@ export class FrameLog {
     ring.commit(length, stream, sequences, sequenceAt, this.next, 0);
     this.#position[0] = this.next[0];
     this.next[0] += 1;
+  }
+
+  /** Goes on with an epoch: the next frame is the one after `position`. Before the first. */
+  begin(position: number): void {
+    this.ticks.begin(position);
+    this.slow.begin(position);
+    this.skipTo(position);
+  }
+
+  /** Leaves out the positions up to one: frames that were lost. */
+  skipTo(position: number): void {
+    assert(position >= this.position, "positions do not go back");
+    this.#position[0] = position;
+    this.next[0] = position + 1;
   }
 
   /** What another thread opens with `LogView`. */

@@ -33,7 +33,7 @@ export interface SharedRing {
 }
 
 /** A ring of another thread: everything but what writes. */
-export type ReadableRing = Omit<Ring, "claim" | "commit" | "used">;
+export type ReadableRing = Omit<Ring, "begin" | "claim" | "commit" | "covers" | "isWhole" | "used">;
 
 const NOBODY = () => {};
 
@@ -49,6 +49,8 @@ export class Ring {
   readonly #ends: Float64Array;
   #writeAt = 0;
   #claimed = 0;
+  /** Whoever has not got all up to this position cannot have it from here: 0 unless an earlier process's epoch goes on. */
+  #begin = 0;
   /**
    * Called before the block, or the index, is begun anew: whoever must not miss a frame reads all that there is now, and
    * misses none, however many come before it would have read again.
@@ -104,6 +106,12 @@ export class Ring {
     if (this.tail === this.head) return 0;
     const used = this.#writeAt - this.placeOf(this.tail);
     return used > 0 ? used : used + this.#bytes;
+  }
+
+  /** Says that what comes up to a position was never here; before the first frame. */
+  begin(position: number): void {
+    assert(this.head === 0, "a ring begins once");
+    this.#begin = position;
   }
 
   /** Room for a frame of at most `length` bytes: where it starts in `memory`. The oldest frames give way. */
@@ -181,10 +189,15 @@ export class Ring {
   /** True when no record above `position` has given way: whoever has what came up to it can have all the rest. */
   covers(position: number): boolean {
     const { tail, head } = this;
-    if (tail === 0) return true;
+    if (tail === 0) return position >= this.#begin;
     // The entry of the record that gave way last stands until the newest takes its place.
     const last = head - tail <= this.#mask ? this.positionOf(tail - 1) : this.positionOf(tail) - 1;
     return last <= position;
+  }
+
+  /** True when every frame that there ever was of the epoch is still here. */
+  get isWhole(): boolean {
+    return this.tail === 0 && this.#begin === 0;
   }
 
   placeOf(record: number): number {

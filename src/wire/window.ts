@@ -31,7 +31,8 @@ export class Window {
   start(slowOnly: boolean): number {
     const { ticks, slow } = this.#log;
     const slowStart = slow.tail === slow.head ? this.now : this.#timeOf(slow, slow.tail);
-    return slowOnly || ticks.tail === 0 ? slowStart : Math.max(slowStart, this.#timeOf(ticks, ticks.tail));
+    if (slowOnly || ticks.isWhole) return slowStart;
+    return Math.max(slowStart, ticks.tail === ticks.head ? this.now : this.#timeOf(ticks, ticks.tail));
   }
 
   /** The time of the first frame after a position that is still there; now when there is none. */
