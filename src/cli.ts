@@ -1,13 +1,22 @@
 import { readFileSync, writeSync } from "node:fs";
-import type { Config } from "./config.ts";
+import type { Config, ReplaySettings } from "./config.ts";
 import { ConfigError, helpText, readConfig } from "./config.ts";
+import { DUMP_USAGE, DumpUsageError, dumpCommand } from "./dump.ts";
 import { JOURNAL_USAGE, JournalUsageError, journalCommand } from "./journal/commands.ts";
+import { epochsOf } from "./journal/past.ts";
 import { Gateway } from "./main.ts";
+import { Replay } from "./replay.ts";
 import { inlineMore } from "./std/compiler.ts";
 import { createLogger } from "./std/log.ts";
 import { nearest } from "./std/nearest.ts";
 
-const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { serve, record, journal };
+const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  serve,
+  record,
+  replay,
+  journal,
+  dump,
+};
 const EXIT_USAGE = 2;
 
 const USAGE = `usage: tickwire <command> [flags]
@@ -16,6 +25,9 @@ commands:
   serve              serve market data to WebSocket clients; tickwire serve --help explains the flags
   journal            list, verify or export what a journal holds; tickwire journal --help
   record DIR         write the market data of --feeds and --symbols to a journal, and serve nobody; flags as of serve
+  replay DIR         serve what a journal holds, as it was written: --speed 1|10|max --from --to --recompute --paced, and
+                     those flags of serve that are not about feeds
+  dump               write what a running server's window holds as JSON lines: --last 5m --url ws://localhost:8080
 
   --version, --help`;
 
@@ -40,8 +52,12 @@ export async function run(args: readonly string[]): Promise<void> {
     const near = nearest(command, Object.keys(COMMANDS));
     fail(`unknown command "${command}"${near === undefined ? "; see --help" : `: did you mean "${near}"?`}`);
   }
-  if (rest.includes("--help") || rest.includes("-h")) return print(start === journal ? JOURNAL_USAGE : helpText());
+  if (rest.includes("--help") || rest.includes("-h")) return print(helpOf(start));
   await start(rest);
+}
+
+function helpOf(command: unknown): string {
+  return command === journal ? JOURNAL_USAGE : command === dump ? DUMP_USAGE : helpText();
 }
 
 function print(text: string): void {
@@ -60,13 +76,18 @@ function configOf(args: readonly string[]): Config {
 async function serve(args: readonly string[]): Promise<void> {
   inlineMore();
   const config = configOf(args);
+  if (config.replay !== undefined) return replayJournal(config, config.replay);
   const gateway = new Gateway(config, createLogger(config.logLevel), version());
   const started = await gateway.start();
   if ("error" in started) fail(started.error);
   stopOnSignal(gateway, config);
   // Whoever reads this line may stop the server at once.
-  const address = `${config.host.includes(":") ? `[${config.host}]` : config.host}:${started.port}`;
+  const address = addressOf(config, started.port);
   print(`tickwire ${version()} (${config.mode}: ${config.feeds.join(", ")}) on ws://${address}/stream`);
+}
+
+function addressOf({ host }: Config, port: number): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** Writes a journal and serves nobody. */
@@ -83,6 +104,71 @@ async function record([directory, ...flags]: readonly string[]): Promise<void> {
   print(`tickwire ${version()} (${config.mode}: ${config.feeds.join(", ")}) records to ${directory}`);
 }
 
+/**
+ * Serves what a journal holds, one epoch after the other: between two the clients are sent away and come back, as they
+ * were when the server was started anew.
+ */
+async function replay([directory, ...flags]: readonly string[]): Promise<void> {
+  if (directory === undefined || directory.startsWith("-"))
+    fail("replay: name the folder first, as in replay DIR --speed 10");
+  const config = configOf([...flags, "--replay", directory]);
+  await replayJournal(config, config.replay as ReplaySettings);
+}
+
+async function replayJournal(config: Config, settings: ReplaySettings): Promise<void> {
+  const log = createLogger(config.logLevel);
+  const epochs = epochsToReplay(settings);
+  let { port } = config;
+  for (const [index, epoch] of epochs.entries()) {
+    const replay = new Replay(config, settings, epoch, log, version());
+    const started = await replay.start(port);
+    if ("error" in started) fail(started.error);
+    stopOnSignal(replay, config);
+    const played = `the journal ${settings.directory}, epoch ${epoch}`;
+    if (index === 0)
+      print(`tickwire ${version()} (replay: ${played}) on ws://${addressOf(config, started.port)}/stream`);
+    port = started.port;
+    const frames = await replay.ended;
+    log.info({ epoch, frames }, "played");
+    const isLast = index === epochs.length - 1;
+    // What was played stays to be looked at.
+    if (isLast && !settings.paced) return;
+    await replay.drained();
+    await replay.stop();
+  }
+  process.exit(0);
+}
+
+/** The epochs that have a part in what is to be replayed, oldest first. */
+function epochsToReplay({ directory, epoch, fromTime, toTime }: ReplaySettings): number[] {
+  let all: { epoch: number; from: number }[] = [];
+  try {
+    all = epochsOf(directory);
+  } catch (error) {
+    fail(`replay ${directory}: ${(error as Error).message}`);
+  }
+  const wanted = all.filter((each, index) => {
+    const until = all[index + 1]?.from ?? Number.POSITIVE_INFINITY;
+    return (epoch === undefined || each.epoch === epoch) && each.from <= toTime && until >= fromTime;
+  });
+  if (wanted.length > 0) return wanted.map((each) => each.epoch);
+  fail(
+    `replay ${directory}: ${all.length === 0 ? "there is no journal in it" : "it has nothing of what was asked for"}`,
+  );
+}
+
+/** Writes what a running server's window holds. */
+async function dump(args: readonly string[]): Promise<void> {
+  try {
+    const write = (text: string) => void writeSync(1, text);
+    process.exitCode = await dumpCommand(args, write, (text) => process.stderr.write(text), process.env.TICKWIRE_TOKEN);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EPIPE") process.exit(0);
+    if (error instanceof DumpUsageError) fail(error.message);
+    throw error;
+  }
+}
+
 /** Lists, verifies or exports a journal, which may be written meanwhile. */
 async function journal(args: readonly string[]): Promise<void> {
   try {
@@ -96,8 +182,9 @@ async function journal(args: readonly string[]): Promise<void> {
   }
 }
 
-function stopOnSignal(gateway: Gateway, { logLevel }: Config): void {
+function stopOnSignal(gateway: { stop(): Promise<void> }, { logLevel }: Config): void {
   const log = createLogger(logLevel);
+  process.removeAllListeners("SIGTERM").removeAllListeners("SIGINT");
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) process.exit(1);

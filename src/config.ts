@@ -1,7 +1,9 @@
 import { parseArgs } from "node:util";
 import { FEED_NAMES, isSimulated } from "./feeds/index.ts";
+import { isoMicros } from "./journal/commands.ts";
 import { TIMEFRAMES, timeframeIndex } from "./market/timeframe.ts";
 import { isLoopback } from "./server/access.ts";
+import type { ServerLimits } from "./server/services.ts";
 import { nearest } from "./std/nearest.ts";
 
 /** What a user got wrong: one clear line, exit code 2. */
@@ -54,7 +56,26 @@ const OPTIONS = {
     fallback: "binance",
     help: "whose frames they are: binance or coinbase",
   },
-  speed: { env: "TICKWIRE_SPEED", value: "X", fallback: "1", help: "how fast it plays them: 1, 10, 0.5, max" },
+  speed: {
+    env: "TICKWIRE_SPEED",
+    value: "X",
+    fallback: "1",
+    help: "how fast a recording, or a journal, is played: 1, 10, 0.5, max",
+  },
+  replay: {
+    env: "TICKWIRE_REPLAY",
+    value: "DIR",
+    fallback: "",
+    help: "journal that is played instead of any feed: what tickwire replay DIR does",
+  },
+  from: { env: "TICKWIRE_REPLAY_FROM", value: "TIME", fallback: "", help: "where the replay begins, ISO 8601" },
+  to: { env: "TICKWIRE_REPLAY_TO", value: "TIME", fallback: "", help: "where it ends" },
+  epoch: {
+    env: "TICKWIRE_REPLAY_EPOCH",
+    value: "N",
+    fallback: "",
+    help: "replays this epoch only; tickwire journal ls tells them",
+  },
   repeat: { env: "TICKWIRE_REPEAT", value: "N", fallback: "1", help: "how many times" },
   require: { env: "TICKWIRE_REQUIRE", value: "LIST", fallback: "", help: "venues without which /ready fails" },
   origins: {
@@ -158,11 +179,32 @@ const OPTIONS = {
 } as const satisfies Record<string, Option>;
 
 const SWITCHES = {
+  recompute: {
+    env: "TICKWIRE_REPLAY_RECOMPUTE",
+    help: "replays only the venues' events, and makes bars and indicators of them anew",
+  },
+  paced: {
+    env: "TICKWIRE_REPLAY_PACED",
+    help: "replays as its clients read: begins with the first subscription, waits for the slowest, ends with the journal",
+  },
   insecure: {
     env: "TICKWIRE_INSECURE",
     help: "allow a host other than loopback although clients are not authenticated",
   },
 } as const;
+
+/** Which part of a journal is played, and how. */
+export interface ReplaySettings {
+  directory: string;
+  speed: number;
+  /** First and last time, microseconds. */
+  fromTime: number;
+  toTime: number;
+  /** The only epoch; undefined for all. */
+  epoch: number | undefined;
+  recompute: boolean;
+  paced: boolean;
+}
 
 export interface Config {
   readonly port: number;
@@ -182,10 +224,9 @@ export interface Config {
   readonly journal:
     | { directory: string; sync: "never" | "interval" | "every"; maxBytes: number; maxAgeMs: number }
     | undefined;
-  readonly allQueuesBytes: number;
-  readonly queueBytes: number;
-  readonly connections: number;
-  readonly connectionsPerAddress: number;
+  /** A journal that is played; undefined where there are feeds. */
+  readonly replay: ReplaySettings | undefined;
+  readonly limits: ServerLimits;
   readonly timeframes: readonly number[];
   readonly historyBars: number;
   readonly lateMicros: number;
@@ -198,6 +239,7 @@ export interface Config {
 }
 
 type Name = keyof typeof OPTIONS;
+type SwitchName = keyof typeof SWITCHES;
 
 /** Reads flags and environment into one frozen Config; throws a ConfigError. */
 export function readConfig(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Config {
@@ -207,17 +249,21 @@ export function readConfig(args: readonly string[], env: Readonly<Record<string,
   const list = (name: Name): string[] => splitList(text(name));
   const number = (name: Name, low: number, high: number): number => readNumber(name, text(name), low, high);
   const host = text("host");
-  const insecure = given.insecure || ["1", "true", "yes"].includes((env[SWITCHES.insecure.env] ?? "").toLowerCase());
-  if (!isLoopback(host) && !insecure) {
+  const isOn = (name: SwitchName): boolean =>
+    given.switches.has(name) || ["1", "true", "yes"].includes((env[SWITCHES[name].env] ?? "").toLowerCase());
+  if (!isLoopback(host) && !isOn("insecure")) {
     throw new ConfigError(
       `--host ${host} is not loopback and clients are not authenticated: add --insecure to allow it`,
     );
   }
   const feeds = readFeeds(list("feeds"));
-  const mode = feeds.includes("recording") ? "replay" : isSimulated(feeds[0] as string) ? "simulated" : "live";
+  const replay = readReplay(text, isOn);
+  const mode =
+    replay || feeds.includes("recording") ? "replay" : isSimulated(feeds[0] as string) ? "simulated" : "live";
   const symbols = list("symbols").map((symbol) => symbol.toUpperCase());
   const files = list("recording");
-  if (mode === "replay" && files.length === 0) throw new ConfigError("--feeds recording needs --recording FILE");
+  if (feeds.includes("recording") && files.length === 0)
+    throw new ConfigError("--feeds recording needs --recording FILE");
   return Object.freeze({
     port: number("port", 0, 65535),
     host,
@@ -229,7 +275,7 @@ export function readConfig(args: readonly string[], env: Readonly<Record<string,
     recording: {
       files,
       venue: oneOf("recording-venue", text("recording-venue"), ["binance", "coinbase"]) as "binance" | "coinbase",
-      speed: text("speed") === "max" ? Number.POSITIVE_INFINITY : readReal("speed", text("speed"), 0.001, 1e6),
+      speed: readSpeed(text("speed")),
       repeat: number("repeat", 1, 1e6),
     },
     urls: {
@@ -247,10 +293,18 @@ export function readConfig(args: readonly string[], env: Readonly<Record<string,
     anyHost: !isLoopback(host),
     ringBytes: number("ring-memory", 4, 65536) * 2 ** 20,
     journal: readJournal(text, number),
-    allQueuesBytes: number("max-memory", 1, 65536) * 2 ** 20,
-    queueBytes: number("max-queue", 1, 65536) * 1024,
-    connections: number("max-connections", 1, 1e6),
-    connectionsPerAddress: number("max-per-address", 1, 1e6),
+    replay,
+    limits: {
+      messageBytes: 64 * 1024,
+      subscriptions: 256,
+      namedStreams: 4096,
+      controlMessagesPerSecond: 50,
+      controlMessageBurst: 200,
+      connections: number("max-connections", 1, 1e6),
+      connectionsPerAddress: number("max-per-address", 1, 1e6),
+      queueBytes: number("max-queue", 1, 65536) * 1024,
+      allQueuesBytes: number("max-memory", 1, 65536) * 2 ** 20,
+    },
     timeframes: list("timeframes").map(readTimeframe),
     historyBars: number("history-bars", 50, 100_000),
     lateMicros: number("late-ms", 0, 1000) * 1000,
@@ -262,7 +316,12 @@ export function readConfig(args: readonly string[], env: Readonly<Record<string,
   });
 }
 
-function readFlags(args: readonly string[]): { values: Partial<Record<Name, string>>; insecure: boolean } {
+interface Flags {
+  values: Partial<Record<Name, string>>;
+  switches: ReadonlySet<string>;
+}
+
+function readFlags(args: readonly string[]): Flags {
   const options: Record<string, { type: "string" | "boolean" }> = {};
   for (const name of Object.keys(OPTIONS)) options[name] = { type: "string" };
   for (const name of Object.keys(SWITCHES)) options[name] = { type: "boolean" };
@@ -278,7 +337,8 @@ function readFlags(args: readonly string[]): { values: Partial<Record<Name, stri
   try {
     const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
     if (positionals.length > 0) throw new ConfigError(`unexpected argument "${positionals[0]}"; see --help`);
-    return { values: values as Partial<Record<Name, string>>, insecure: values.insecure === true };
+    const switches = new Set(Object.keys(SWITCHES).filter((name) => values[name] === true));
+    return { values: values as Partial<Record<Name, string>>, switches };
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     throw new ConfigError((error as Error).message.split("\n")[0] as string);
@@ -301,6 +361,29 @@ function readJournal(
   const maxAgeMs = number("journal-max-hours", 1, 1e6) * 3600e3;
   const directory = text("journal");
   return directory === "" ? undefined : { directory, sync, maxBytes, maxAgeMs };
+}
+
+function readReplay(text: (name: Name) => string, isOn: (name: SwitchName) => boolean): ReplaySettings | undefined {
+  const directory = text("replay");
+  const given = (["from", "to", "epoch"] as const).find((name) => text(name) !== "");
+  if (directory === "" && given !== undefined) throw new ConfigError(`--${given} is for a replay: tickwire replay DIR`);
+  if (directory === "") return undefined;
+  const time = (name: "from" | "to", fallback: number): number => {
+    const micros = text(name) === "" ? fallback : isoMicros(text(name));
+    if (micros !== undefined) return micros;
+    throw new ConfigError(`--${name} is a time such as 2026-11-21 or 2026-11-21T12:00:00Z, not "${text(name)}"`);
+  };
+  const fromTime = time("from", 0);
+  const toTime = time("to", Number.POSITIVE_INFINITY);
+  if (toTime < fromTime) throw new ConfigError("--to lies before --from");
+  if (!/^\d{0,16}$/.test(text("epoch"))) throw new ConfigError(`--epoch is a number, not "${text("epoch")}"`);
+  const epoch = text("epoch") === "" ? undefined : Number(text("epoch"));
+  const [recompute, paced] = [isOn("recompute"), isOn("paced")];
+  return { directory, speed: readSpeed(text("speed")), fromTime, toTime, epoch, recompute, paced };
+}
+
+function readSpeed(text: string): number {
+  return text === "max" ? Number.POSITIVE_INFINITY : readReal("speed", text, 0.001, 1e6);
 }
 
 function readReal(name: Name, text: string, low: number, high: number): number {

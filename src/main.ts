@@ -15,7 +15,7 @@ import { JournalWriter } from "./journal/writer.ts";
 import type { Instrument } from "./market/instrument.ts";
 import { Catalog } from "./market/instrument.ts";
 import type { Restored } from "./restart.ts";
-import { epochOf, restore } from "./restart.ts";
+import { epochOf, newEpoch, restore } from "./restart.ts";
 import { Server } from "./server/server.ts";
 import { SystemClock } from "./std/clock.ts";
 import { Random } from "./std/random.ts";
@@ -27,11 +27,6 @@ import { FrameLog } from "./wire/frame-log.ts";
 /** How often time alone moves the engine: bars close, books are asked for again, conflated frames go out. */
 const TICK_MS = 25;
 const SWEEP_MS = 250;
-
-/** A random number whose doubles are exact. */
-function newEpoch(): number {
-  return randomInt(2 ** 26, 2 ** 27) * 2 ** 26 + randomInt(2 ** 26);
-}
 
 /**
  * The whole gateway, wired in the order in which a tick flows: feeds -> engine -> ring -> publisher. No logic.
@@ -103,17 +98,7 @@ export class Gateway {
       turn: this.#turn,
       wall: new SystemClock(),
       log: log.child({ part: "server" }),
-      limits: {
-        messageBytes: 64 * 1024,
-        subscriptions: 256,
-        namedStreams: 4096,
-        controlMessagesPerSecond: 50,
-        controlMessageBurst: 200,
-        connections: config.connections,
-        connectionsPerAddress: config.connectionsPerAddress,
-        queueBytes: config.queueBytes,
-        allQueuesBytes: config.allQueuesBytes,
-      },
+      limits: config.limits,
       mode: config.mode,
       version,
       random: () => random.next(),

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import type { Engine } from "./engine/engine.ts";
 import { StoredBars } from "./engine/stored-bars.ts";
 import type { OpenedJournal } from "./journal/open.ts";
@@ -13,6 +14,11 @@ export interface Restored {
   bars: number;
   /** The directory's frames of an epoch that goes on: its streams were introduced before. */
   directory(): IterableIterator<Uint8Array>;
+}
+
+/** A random number whose doubles are exact. */
+export function newEpoch(): number {
+  return randomInt(2 ** 26, 2 ** 27) * 2 ** 26 + randomInt(2 ** 26);
 }
 
 /** The epoch of a journal that was closed as it should be by a server of the same kind: then it goes on. */

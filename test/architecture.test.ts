@@ -25,15 +25,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Only these read the configuration, and nobody imports them. */
-const ENTRIES = ["src/main.ts", "src/cli.ts", "src/tickwire.mjs"];
+const ENTRIES = ["src/main.ts", "src/replay.ts", "src/cli.ts", "src/tickwire.mjs"];
 
 /** One folder only may import a package with a native part or a large surface. */
 const PACKAGE_ROOMS: Readonly<Record<string, readonly string[]>> = {
   "uWebSockets.js": ["server"],
-  "prom-client": ["server"],
+  "prom-client": ["server", "bot"],
   "hdr-histogram-js": ["server"],
-  zod: ["server"],
-  ws: ["feeds", "client"],
+  zod: ["server", "bot"],
+  ws: ["feeds", "client", "dump.ts"],
   undici: ["feeds"],
   flatbuffers: ["wire", "engine"],
   ioredis: ["bot"],

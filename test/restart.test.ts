@@ -1,48 +1,19 @@
 /** The server is killed at random points and started again on its journal: what a client has in the end, and what it knows it lacks. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { JournalReader } from "../src/journal/reader.ts";
 import { verify } from "../src/journal/verify.ts";
 import { Random } from "../src/std/random.ts";
 import { FrameReference } from "./client-record.ts";
 import { eventually } from "./gateway.ts";
 import { ReturningClient } from "./returning-client.ts";
+import { freePort, ServerProcess } from "./server-process.ts";
 
-const PROGRAM = fileURLToPath(new URL("../src/tickwire.mjs", import.meta.url));
 const KILLS = 10;
-
-/** A server in a process of its own, on a simulated market and a journal. */
-class Server {
-  readonly process: ChildProcess;
-  #said = "";
-
-  constructor(directory: string, port: number) {
-    const flags = ["--port", String(port), "--journal", directory, "--log-level", "warn"];
-    this.process = spawn(process.execPath, [PROGRAM, "serve", ...flags], { stdio: ["ignore", "pipe", "inherit"] });
-    this.process.stdout?.on("data", (data: Buffer) => {
-      this.#said += data.toString();
-    });
-  }
-
-  async listening(): Promise<void> {
-    await eventually(() => this.#said.includes("/stream") || this.process.exitCode !== null, "the server to listen");
-    assert.equal(this.process.exitCode, null, "the server starts");
-  }
-
-  async end(signal: "SIGKILL" | "SIGTERM"): Promise<number | null> {
-    const exited = once(this.process, "exit");
-    this.process.kill(signal);
-    await exited;
-    return this.process.exitCode;
-  }
-}
 
 for (const signal of ["SIGKILL", "SIGTERM"] as const) {
   test(`${signal}: a client that resumes has every durable frame, and a gap names the rest`, async (t) => {
@@ -50,9 +21,8 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
     t.diagnostic(`seed ${seed}`);
     const random = new Random(seed);
     const directory = mkdtempSync(join(tmpdir(), "tickwire-restart-"));
-    // Below the ports that the system gives out: a client that tries one of those again and again meets itself there.
-    const port = 20_000 + (process.pid % 5_000) + (signal === "SIGKILL" ? 0 : 5_000);
-    let server = new Server(directory, port);
+    const port = freePort();
+    let server = new ServerProcess(["serve", "--port", String(port), "--journal", directory]);
     await server.listening();
     const request = {
       channels: ["trades", "orderbook", "quotes", "bars"],
@@ -70,7 +40,7 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
       epochs.add(client.epoch);
       const code = await server.end(signal);
       if (signal === "SIGTERM") assert.equal(code, 0);
-      server = new Server(directory, port);
+      server = new ServerProcess(["serve", "--port", String(port), "--journal", directory]);
       await server.listening();
     }
     const { frames } = record;

@@ -65,6 +65,8 @@ export interface EngineOptions {
   /** Timeframes that are always computed, kept history, allowance for late trades. */
   bars?: Omit<BarsOptions, "indicators" | "out">;
   freshness?: FreshnessOptions;
+  /** What numbers and commits frames, where it is not the one that writes what the engine makes. */
+  frames?: FrameWriter;
 }
 
 /** Channels of an instrument that are open, one bit per slot below the bars. */
@@ -107,7 +109,7 @@ export class Engine implements Sink {
     this.#clock = clock;
     this.#historyTimeframes = options.bars?.timeframes ?? DEFAULT_TIMEFRAMES;
     this.#historyBars = options.bars?.historyBars ?? DEFAULT_HISTORY_BARS;
-    this.frames = new FrameWriter(log, clock);
+    this.frames = options.frames ?? new FrameWriter(log, clock);
     this.window = new Window(log, clock);
     this.bars = new BarFrames(this.frames, indicators, options.bars ?? {});
     const touch = (stream: number) => this.derived.touch(stream);
@@ -208,7 +210,7 @@ export class Engine implements Sink {
     );
     if (verdict === TRADE_DUPLICATE) return;
     if (verdict === TRADE_AFTER_HOLE) {
-      this.#hole(instrument, this.dedupe.missingFrom[0], slot.numbers[TRADE_NUMBER] - 1);
+      this.upstreamGap(instrument, this.dedupe.missingFrom[0], slot.numbers[TRADE_NUMBER] - 1);
     }
     const stream = streamOf(instrument, SLOT_TRADES);
     // A live stream has had a frame, that of its state, so it needs no introduction.
@@ -230,7 +232,8 @@ export class Engine implements Sink {
     this.derived.touchBars(instrument);
   }
 
-  #hole(instrument: number, fromId: number, toId: number): void {
+  /** The venue, or the way from it, lost trades: their first and last number. */
+  upstreamGap(instrument: number, fromId: number, toId: number): void {
     const stream = streamOf(instrument, SLOT_TRADES);
     const time = this.#times[EVENT];
     this.frames.state(stream, STATE_LIVE, "upstream gap", { fromId, toId, fromTime: 0, toTime: time });
@@ -247,7 +250,7 @@ export class Engine implements Sink {
     else if (said > last) {
       this.dedupe.holes += 1;
       this.dedupe.setLast(instrument, said);
-      this.#hole(instrument, last + 1, said);
+      this.upstreamGap(instrument, last + 1, said);
     }
   }
 

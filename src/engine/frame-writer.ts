@@ -125,6 +125,11 @@ export class FrameWriter {
     this.log.commit(ring, length, stream, this.#sequences.values, this.#at(stream));
   }
 
+  /** Takes note of a frame that came before those to be loaded. */
+  pass(stream: number, sequence: number): void {
+    this.#setSequence(stream, sequence);
+  }
+
   /** Writes the directory's frame of a stream that has had none; before the stream's own frame is claimed. */
   introduce(stream: number): void {
     if (this.sequence(stream) !== 0 || stream === DIRECTORY_STREAM) return;

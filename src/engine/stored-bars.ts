@@ -32,6 +32,7 @@ import {
   TradeView,
 } from "../wire/generated/views.ts";
 import type { Memory } from "../wire/memory.ts";
+import type { Bars } from "./bars.ts";
 import type { Engine } from "./engine.ts";
 
 /** Reads a closed bar out of a frame. */
@@ -130,13 +131,24 @@ export class StoredBars {
     const instrument = instrumentOf(frame.stream);
     const venue = this.#venues.get(instrument);
     const timeframe = timeframeOfSlot(slotIn(frame.stream));
-    const { bars } = this.#engine.bars;
-    if (venue === undefined || !bars.isActive(instrument, timeframe)) return;
-    const bar = this.#stored.read(frame);
-    this.bars += 1;
-    // Whatever of it is still building closes first.
-    this.#time[0] = bar[BAR_CLOSE_TIME] + bars.latenessMicros;
-    bars.closeDue(venue, this.#time, 0);
-    bars.archive.put(instrument, timeframe, bar);
+    if (venue === undefined) return;
+    this.bars += takeStoredBar(this.#engine.bars.bars, { id: instrument, venue }, timeframe, this.#stored.read(frame));
   }
+}
+
+const time = new Float64Array(1);
+
+/** Has a series end with a closed bar as it was told; returns 0 where the timeframe is not computed, else 1. */
+export function takeStoredBar(
+  bars: Bars,
+  { id, venue }: { id: number; venue: number },
+  timeframe: number,
+  bar: Float64Array,
+): number {
+  if (!bars.isActive(id, timeframe)) return 0;
+  // Whatever of it is still building closes first.
+  time[0] = bar[BAR_CLOSE_TIME] + bars.latenessMicros;
+  bars.closeDue(venue, time, 0);
+  bars.archive.put(id, timeframe, bar);
+  return 1;
 }

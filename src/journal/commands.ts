@@ -114,10 +114,14 @@ function readFlags(args: readonly string[]): ExportFlags {
   }
 }
 
-/** Microseconds. */
 function timeOf(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
+  const micros = text === undefined ? undefined : isoMicros(text);
+  if (text === undefined || micros !== undefined) return micros;
+  throw new JournalUsageError(`--${name} is a time such as 2026-11-21T12:00:00Z, not "${text}"`);
+}
+
+/** A day, or a time with its zone, of ISO 8601 in microseconds; undefined for anything else. */
+export function isoMicros(text: string): number | undefined {
   const ms = /^\d{4}-\d\d-\d\d(T.*(Z|[+-]\d\d:\d\d))?$/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms)) throw new JournalUsageError(`--${name} is a time such as 2026-11-21T12:00:00Z, not "${text}"`);
-  return ms * 1000;
+  return Number.isNaN(ms) ? undefined : ms * 1000;
 }

@@ -276,6 +276,19 @@ export class Server {
     this.metrics.sample(now);
   }
 
+  /** Subscriptions of all clients. */
+  get subscriptionCount(): number {
+    let count = 0;
+    for (const client of this.#clients) count += client.subscriptionCount;
+    return count;
+  }
+
+  /** True while a client has not got all that there is: it is behind, or something waits for it. */
+  get isBusy(): boolean {
+    for (const client of this.#clients) if (client.pending || client.isBehind || client.queued > 0) return true;
+    return false;
+  }
+
   /** Tells every client, lets their queues empty, and closes. */
   async stop(): Promise<void> {
     this.#stopping = true;
