@@ -75,7 +75,7 @@ test("--help, --version, no command", async () => {
 });
 
 test("the help explains every flag and every environment variable", () => {
-  const source = readFileSync(join(root, "src/config.ts"), "utf8");
+  const source = readFileSync(join(root, "src/options.ts"), "utf8");
   const help = helpText();
   const variables = new Set(
     [...source.matchAll(/"((?:TICKWIRE|BINANCE|COINBASE)_[A-Z_]+|PORT|HOST)"/g)].map((found) => found[1] as string),

@@ -6,6 +6,12 @@ import { eventually } from "./gateway.ts";
 
 const PROGRAM = fileURLToPath(new URL("../src/tickwire.mjs", import.meta.url));
 
+const running = new Set<ChildProcess>();
+// A test that fails leaves its server behind.
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 let ports = 0;
 
 /**
@@ -26,6 +32,8 @@ export class ServerProcess {
     const [command, ...flags] = args;
     const all = [PROGRAM, command as string, ...flags, "--log-level", "warn"];
     this.process = spawn(process.execPath, all, { stdio: ["ignore", "pipe", "inherit"] });
+    running.add(this.process);
+    this.process.once("exit", () => running.delete(this.process));
     this.process.stdout?.on("data", (data: Buffer) => {
       this.#said += data.toString();
     });
