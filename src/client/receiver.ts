@@ -37,6 +37,11 @@ export interface Receiver {
   gap(gap: Gap): void;
   /** The connection is gone: until `connected`, nothing is live. */
   disconnected(reason: string): void;
-  /** The connection is there again, the subscription is in place, what was missed comes next. */
-  connected(): void;
+  /**
+   * The connection is there again and the subscription is in place. What was missed comes next; or, `anew`, the server is
+   * another one, or knows nothing of before: whatever was held begins again.
+   */
+  connected(anew: boolean): void;
+  /** All that was missed has come. */
+  level(): void;
 }

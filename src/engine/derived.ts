@@ -7,6 +7,7 @@ import {
   SLOT_ORDERBOOK,
   SLOT_QUOTES,
   SLOT_TICKER,
+  SLOT_TRADES,
   SLOTS_PER_INSTRUMENT,
   slotIn,
   streamOf,
@@ -150,10 +151,18 @@ export class Derived {
 
   /** The stream's state changed: its holders are told at the end of this turn, whatever their period. */
   stateChanged(stream: number): void {
+    this.#tellState(stream, stream);
+    if (slotIn(stream) !== SLOT_TRADES || this.#barsWatched[instrumentOf(stream)] === 0) return;
+    const first = streamOf(instrumentOf(stream), SLOT_BARS);
+    for (let bars = first; bars < first + 2 * TIMEFRAME_COUNT; bars += 1) this.#tellState(bars, stream);
+  }
+
+  /** Has the holders of a stream told of the state of the one that it is made of. */
+  #tellState(stream: number, source: number): void {
     if (this.#watched.values[this.#at(stream)] === 0) return;
     const { states } = this.#engine;
     for (const watch of this.#watches.get(stream) as Watch[]) {
-      watch.changes.push({ state: states.of(stream), reason: states.reasonOf(stream) });
+      watch.changes.push({ state: states.of(source), reason: states.reasonOf(source) });
       watch.dirty = true;
       (this.#dirty[0] as Watch[]).push(watch);
     }
@@ -232,11 +241,12 @@ export class Derived {
    */
   latest(stream: number, from: number, changed: boolean, tier: Tier | undefined, out: DerivedOutput): void {
     const { frames, states } = this.#engine;
-    const state = states.of(stream);
-    const hasState = slotIn(stream) < SLOT_BARS;
-    if (state === STATE_LIVE || !hasState) this.#sendData(stream, tier, from, changed, out, true);
-    if (hasState && (changed || state !== STATE_LIVE)) {
-      frames.derivedState(stream, state, states.reasonOf(stream), from, out);
+    const source = stateSource(stream);
+    const state = states.of(source);
+    const isBars = source !== stream;
+    if (state === STATE_LIVE || isBars) this.#sendData(stream, tier, from, changed, out, true);
+    if (changed || (state !== STATE_LIVE && !isBars)) {
+      frames.derivedState(stream, state, states.reasonOf(source), from, out);
     }
   }
 
@@ -247,7 +257,7 @@ export class Derived {
   held(stream: number, variant: number): { sent: number; state: number; tier: Tier | undefined } {
     const watch = this.#watches.get(stream)?.find((candidate) => candidate.variant === variant);
     assert(watch !== undefined, "only what was opened is held");
-    const state = watch.changes.length > 0 ? -1 : this.#engine.states.of(stream);
+    const state = watch.changes.length > 0 ? -1 : this.#engine.states.of(stateSource(stream));
     return { sent: watch.sent, state, tier: watch.tier?.copy(this.#scratch) };
   }
 
@@ -346,4 +356,9 @@ export class Derived {
     if (state === STATE_LIVE || slotIn(stream) >= SLOT_BARS || frames.sequence(stream) === 0) return;
     frames.derivedState(stream, state, states.reasonOf(stream), 0, emit);
   }
+}
+
+/** The stream whose state a stream shares: bars and their indicators are made of trades, and are as live as they. */
+export function stateSource(stream: number): number {
+  return slotIn(stream) >= SLOT_BARS ? streamOf(instrumentOf(stream), SLOT_TRADES) : stream;
 }

@@ -5,7 +5,6 @@ import type { Instrument } from "../market/instrument.ts";
 import type { Memory } from "../wire/memory.ts";
 import type { Task } from "./backlog.ts";
 import type { GapReason } from "./catch-up.ts";
-import { JSON_US } from "./publisher.ts";
 import type { RequestId } from "./request.ts";
 import type { Services } from "./services.ts";
 import type { Member } from "./topics.ts";
@@ -23,6 +22,8 @@ export interface SocketData {
   encoding: number;
   /** Milliseconds between two heartbeats. */
   heartbeatMs: number;
+  /** Times in messages about the connection are microseconds, not milliseconds. */
+  microseconds: boolean;
   /** The client's address, as text. */
   address: string;
   client: Client | undefined;
@@ -113,6 +114,11 @@ export abstract class Client implements Task, Member {
     return 1;
   }
 
+  /** Times in messages about the connection are microseconds, not milliseconds. */
+  protected get microseconds(): boolean {
+    return this.socket.getUserData().microseconds;
+  }
+
   /** Bytes that wait for this client. */
   get queued(): number {
     return this.closed ? 0 : this.socket.getBufferedAmount();
@@ -154,7 +160,7 @@ export abstract class Client implements Task, Member {
     const queued = this.queued;
     this.json({
       type: "heartbeat",
-      ts_server: this.services.time(this.encoding === JSON_US),
+      ts_server: this.services.time(this.microseconds),
       position: this.position,
       queue_bytes: queued,
       lag_ms: queued === 0 ? 0 : Math.floor((now - this.#levelAt) / 1000),

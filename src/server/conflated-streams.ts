@@ -1,4 +1,4 @@
-import { CONFLATE_MS, conflateIndexOf, RING } from "../engine/derived.ts";
+import { CONFLATE_MS, conflateIndexOf, RING, stateSource } from "../engine/derived.ts";
 import type { Tier } from "../engine/tier.ts";
 import { SLOT_BARS, SLOT_ORDERBOOK, slotIn } from "../market/channel.ts";
 import type { Client } from "./client.ts";
@@ -103,7 +103,7 @@ export class ConflatedStreams {
     // A building bar stands for the closed ones before it: those must have been sent.
     const isBar = slotIn(stream) >= SLOT_BARS;
     if (isBar ? this.#heldOf(stream) !== last : sent === last) return 0;
-    const state = states.of(stream);
+    const state = states.of(stateSource(stream));
     let bytes = 0;
     derived.latest(stream, sent + 1, state !== conflated.state, conflated.tier, (memory, length) => {
       bytes += this.#client.frame(memory, length, stream);

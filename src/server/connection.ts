@@ -12,7 +12,6 @@ import { describeStream } from "./describe.ts";
 import { Fetch } from "./fetch.ts";
 import type { Joiner } from "./membership.ts";
 import { Membership } from "./membership.ts";
-import { JSON_US } from "./publisher.ts";
 import type { Replay } from "./replay.ts";
 import { replayOf } from "./replay.ts";
 import type { FetchRequest, Request, RequestId, SubscribeRequest } from "./request.ts";
@@ -197,7 +196,7 @@ export class Connection extends Client implements Joiner {
     else if (request.type === "unsubscribe") this.#unsubscribe(request.subscription, request.id);
     else if (request.type === "list") this.#list(request.id);
     else if (request.type === "fetch") this.#fetches = [...this.#fetches, new Fetch(this, this.services, request)];
-    else this.json({ type: "pong", id: request.id ?? null, ts_server: this.services.time(this.encoding === JSON_US) });
+    else this.json({ type: "pong", id: request.id ?? null, ts_server: this.services.time(this.microseconds) });
   }
 
   /** Keeps a request for when this client is level. */
@@ -332,7 +331,7 @@ export class Connection extends Client implements Joiner {
       from_position: position,
       ...(earlier !== undefined && !isByTime
         ? {}
-        : { from_time: Math.floor(this.encoding === JSON_US ? fromTime : fromTime / 1000) }),
+        : { from_time: Math.floor(this.microseconds ? fromTime : fromTime / 1000) }),
       truncated,
     });
   }

@@ -1,4 +1,4 @@
-import { CONFLATE_MS, conflateIndexOf, depthIndexOf, RING } from "../engine/derived.ts";
+import { CONFLATE_MS, conflateIndexOf, depthIndexOf, RING, stateSource } from "../engine/derived.ts";
 import { TIER_DEPTHS } from "../engine/tier.ts";
 import type { Channel } from "../market/channel.ts";
 import { channelOfSlot, hasTimeframes, instrumentOf, slotIn, timeframeOfSlot } from "../market/channel.ts";
@@ -27,7 +27,7 @@ export function describeStream(
     ...(channel === "orderbook" ? { depth: variant === RING ? "full" : TIER_DEPTHS[depthIndexOf(variant)] } : {}),
     ...(variant === RING ? {} : { conflate_ms: CONFLATE_MS[conflateIndexOf(variant)] }),
     seq: sequence,
-    state: STATES[services.engine.states.of(stream)],
+    state: STATES[services.engine.states.of(stateSource(stream))],
     resumable: isReplayable(stream, variant),
   };
 }

@@ -9,7 +9,6 @@ import type { Ring } from "../wire/ring.ts";
 import { PIECE_COST } from "./backlog.ts";
 import type { SocketData } from "./client.ts";
 import { Client } from "./client.ts";
-import { JSON_US } from "./publisher.ts";
 import { RawPast } from "./raw-past.ts";
 import type { Past } from "./replay.ts";
 import type { Services } from "./services.ts";
@@ -106,7 +105,7 @@ export class RawConnection extends Client {
     const { position, fromTime, truncated, isOlder } = this.#past;
     if (isOlder) this.#older = new RawPast(this.services, this.#past);
     this.#epoch = this.#older?.firstEpoch ?? log.epoch;
-    const from_time = Math.floor(this.encoding === JSON_US ? fromTime : fromTime / 1000);
+    const from_time = Math.floor(this.microseconds ? fromTime : fromTime / 1000);
     this.json({ type: "replay_begin", id: null, epoch: this.#epoch, from_position: position, from_time, truncated });
     this.#readFrom(isOlder ? UNKNOWN : position);
   }

@@ -65,6 +65,7 @@ export function upgrade(
     const data: SocketData = {
       encoding,
       heartbeatMs: readHeartbeat(query),
+      microseconds: query.get("time_unit") === "us",
       address,
       client: undefined,
       create: read({ path: request.getUrl(), query, encoding }),

@@ -1,0 +1,359 @@
+import type { Clock } from "../std/clock.ts";
+import { SystemClock } from "../std/clock.ts";
+import type { TimerHandle, Timers } from "../std/timers.ts";
+import { systemTimers } from "../std/timers.ts";
+import { type BarsOptions, LiveBars } from "./bars.ts";
+import { Books, type BooksOptions } from "./books.ts";
+import type { CursorFile } from "./cursor.ts";
+import { SAVE_MS } from "./cursor.ts";
+import { Emitter } from "./emitter.ts";
+import { TickwireError } from "./errors.ts";
+import type { QueueLimits } from "./event-queue.ts";
+import { type Lag, LagMeter } from "./lag.ts";
+import type { Hello } from "./message.ts";
+import type { ConnectOptions, Mode } from "./options.ts";
+import type { InstrumentName, Receiver } from "./receiver.ts";
+import { overlap, type SubscribeSpec } from "./request.ts";
+import type { Attached, Heartbeat, Reconnected, SessionContext } from "./session.ts";
+import { Session } from "./session.ts";
+import { StreamCounters } from "./streams.ts";
+import { type GapEvent, Subscription } from "./subscription.ts";
+
+const HEARTBEAT_MS = 5_000;
+
+/** What happens to a client. */
+export interface TickwireEvents {
+  /** A server is there: at the beginning, and again after each loss. */
+  connect: { url: string; mode: Mode; epoch: number; version: string };
+  /** It is gone; it is tried again after `retryMs`. Until `reconnect` nothing is known to be right. */
+  disconnect: { reason: string; retryMs: number };
+  /** It is there again, and what was missed has come. */
+  reconnect: Reconnected;
+  heartbeat: Heartbeat;
+  /** What cannot be had any more, of any subscription. */
+  gap: GapEvent;
+  /** What came was wrong, or a handler threw. Nothing ends by it. */
+  error: TickwireError;
+}
+
+/** Plain counts since the start. */
+export interface ClientStats {
+  readonly frames: number;
+  readonly bytes: number;
+  readonly duplicates: number;
+  readonly malformed: number;
+  readonly gaps: number;
+  readonly fetches: number;
+  readonly reconnects: number;
+  /** Connections that are open or being opened: subscriptions that overlap have one each. */
+  readonly connections: number;
+  /** Events that iterations had to drop. */
+  readonly dropped: number;
+  readonly errors: number;
+}
+
+/** A client of a tickwire server. Made by `connect`. */
+export class Tickwire {
+  /** Resolves when the client was closed; rejects when it had to give up. */
+  readonly closed: Promise<void>;
+  readonly #emitter = new Emitter<TickwireEvents>((error, event) => this.#threw(error, event));
+  readonly #urls: readonly URL[];
+  readonly #options: ConnectOptions;
+  readonly #clock: Clock;
+  readonly #timers: Timers;
+  readonly #lag = new LagMeter();
+  readonly #counters = new StreamCounters();
+  readonly #instruments = new Map<string, InstrumentName>();
+  readonly #sessions: Session[] = [];
+  readonly #subscriptions = new Set<Subscription>();
+  readonly #cursor: CursorFile | undefined;
+  readonly #context: SessionContext;
+  readonly #ending: (() => void)[] = [];
+  #reconnects = 0;
+  #errors = 0;
+  #saving: TimerHandle;
+  #hello: Hello | undefined;
+  #url = "";
+  #isClosed = false;
+  #end!: () => void;
+  #fail!: (error: TickwireError) => void;
+
+  constructor(urls: readonly URL[], options: ConnectOptions, cursor: CursorFile | undefined, retryAtOnce = false) {
+    this.#urls = urls;
+    this.#options = options;
+    this.#clock = options.clock ?? new SystemClock();
+    this.#timers = options.timers ?? systemTimers;
+    this.#cursor = cursor;
+    this.closed = new Promise((resolve, reject) => {
+      this.#end = resolve;
+      this.#fail = reject;
+    });
+    // Who does not ask how it ended is not to be ended by it.
+    this.closed.catch(() => {});
+    this.#context = this.#makeContext(retryAtOnce);
+  }
+
+  #makeContext(retryAtOnce: boolean): SessionContext {
+    const { heartbeatMs = HEARTBEAT_MS, token, require, reconnect = {}, random = Math.random } = this.#options;
+    return {
+      urls: this.#urls,
+      heartbeatMs,
+      token,
+      require,
+      reconnect,
+      retryAtOnce,
+      clock: this.#clock,
+      timers: this.#timers,
+      random,
+      lag: this.#lag,
+      counters: this.#counters,
+      name: (exchange, symbol) => this.instrument(exchange, symbol),
+      connected: (hello, url) => {
+        this.#hello = hello;
+        this.#url = url.href;
+        const { mode, epoch, version } = hello;
+        this.#emitter.emit("connect", { url: url.href, mode, epoch, version });
+      },
+      disconnected: (reason, retryMs) => this.#emitter.emit("disconnect", { reason, retryMs }),
+      reconnected: (report) => {
+        this.#reconnects += 1;
+        this.#emitter.emit("reconnect", report);
+      },
+      heartbeat: (beat) => this.#emitter.emit("heartbeat", beat),
+      error: (error) => this.#report(error),
+      failed: (error) => this.giveUp(error),
+    };
+  }
+
+  /** Connects; resolves once a server has greeted. */
+  async open(): Promise<this> {
+    const session = this.#addSession();
+    const greeted = new Promise<void>((resolve, reject) => {
+      this.#emitter.once("connect", () => resolve());
+      this.closed.catch(reject);
+    });
+    session.start();
+    await greeted;
+    if (this.#cursor !== undefined) this.#saveLater(this.#cursor);
+    return this;
+  }
+
+  #addSession(): Session {
+    const resume = this.#sessions.length === 0 ? this.#cursor?.load() : undefined;
+    const session = new Session(this.#context, resume);
+    this.#sessions.push(session);
+    return session;
+  }
+
+  /** The one object that stands for an instrument in everything that this client hands out. */
+  instrument(exchange: string, symbol: string): InstrumentName {
+    const key = `${exchange} ${symbol}`;
+    let instrument = this.#instruments.get(key);
+    if (instrument === undefined) {
+      instrument = Object.freeze({ exchange, symbol });
+      this.#instruments.set(key, instrument);
+    }
+    return instrument;
+  }
+
+  on<Name extends keyof TickwireEvents>(
+    name: Name,
+    handler: (event: TickwireEvents[Name]) => void,
+    options?: { signal?: AbortSignal },
+  ): () => void {
+    return this.#emitter.on(name, handler, options);
+  }
+
+  once<Name extends keyof TickwireEvents>(name: Name, handler: (event: TickwireEvents[Name]) => void): () => void {
+    return this.#emitter.once(name, handler);
+  }
+
+  off<Name extends keyof TickwireEvents>(name: Name, handler: (event: TickwireEvents[Name]) => void): void {
+    this.#emitter.off(name, handler);
+  }
+
+  /** Subscribes; rejects with the server's code when nothing of it can be had. */
+  async subscribe(spec: SubscribeSpec, limits: QueueLimits = {}): Promise<Subscription> {
+    const subscription = new Subscription(
+      {
+        clock: this.#clock,
+        timers: this.#timers,
+        onThrow: (error, event) => this.#threw(error, event),
+        gap: (gap) => this.#emitter.emit("gap", gap),
+        closed: (each) => this.#subscriptions.delete(each),
+      },
+      spec,
+      limits,
+    );
+    const { session, attached } = await this.attach(spec, subscription);
+    this.#subscriptions.add(subscription);
+    return subscription.attached(session, attached);
+  }
+
+  /** Subscribes for a part of the client itself. */
+  async attach(spec: SubscribeSpec, receiver: Receiver): Promise<{ session: Session; attached: Attached }> {
+    if (this.#isClosed) throw new TickwireError("closed", "the client was closed");
+    let session = this.#sessions.find(({ specs }) => !specs.some((each) => overlap(each, spec)));
+    if (session === undefined) {
+      session = this.#addSession();
+      session.start();
+    }
+    return { session, attached: await session.attach(spec, receiver) };
+  }
+
+  /** Local order books, kept from snapshot and changes; resolves once each is live, or refused. */
+  books(options: BooksOptions): Promise<Books> {
+    return Books.open(this, options, this.#parts());
+  }
+
+  /** The bars of one series with their indicators, warm from the first moment. */
+  bars(symbol: string, timeframe: string, options: BarsOptions = {}): Promise<LiveBars> {
+    return LiveBars.open(this, symbol, timeframe, options, this.#parts());
+  }
+
+  /** What parts of the client share. */
+  #parts(): ClientParts {
+    return {
+      clock: this.#clock,
+      timers: this.#timers,
+      lag: this.#lag,
+      onThrow: (error, event) => this.#threw(error, event),
+      gap: (gap) => this.#emitter.emit("gap", gap),
+      get: (path) => this.#get(path),
+      onEnd: (end) => this.#ending.push(end),
+    };
+  }
+
+  /** A REST answer of the server that this client is connected to. */
+  async #get(path: string): Promise<unknown> {
+    const { token } = this.#options;
+    const text = typeof token === "function" ? await token() : token;
+    const url = new URL(path, this.#url.replace(/^ws/, "http"));
+    const response = await fetch(url, text ? { headers: { authorization: `Bearer ${text}` } } : {});
+    const body = (await response.json()) as { code?: string; message?: string };
+    if (response.ok) return body;
+    throw new TickwireError((body.code ?? "internal") as "internal", body.message ?? `HTTP ${response.status}`);
+  }
+
+  get mode(): Mode | undefined {
+    return this.#hello?.mode;
+  }
+
+  get epoch(): number | undefined {
+    return this.#hello?.epoch;
+  }
+
+  /** The server that is, or was last, connected to. */
+  get url(): string {
+    return this.#url;
+  }
+
+  /** True while every connection stands. */
+  get isConnected(): boolean {
+    return this.#sessions.every(({ isLive }) => isLive);
+  }
+
+  get lag(): Lag {
+    return this.#lag.lag;
+  }
+
+  get stats(): ClientStats {
+    const { frames, bytes, duplicates, malformed, gaps, fetches } = this.#counters;
+    let dropped = 0;
+    for (const subscription of this.#subscriptions) dropped += subscription.dropped;
+    const counts = { frames, bytes, duplicates, malformed, gaps, fetches, dropped, errors: this.#errors };
+    return { ...counts, reconnects: this.#reconnects, connections: this.#sessions.length };
+  }
+
+  #threw(cause: unknown, event: string): void {
+    const error = new TickwireError("handler", `a handler of "${event}" threw: ${String(cause)}`, { cause });
+    // Nobody would ever hear of it.
+    if (!this.#emitter.has("error")) {
+      this.#timers.setTimeout(() => {
+        throw cause;
+      }, 0);
+    }
+    this.#report(error);
+  }
+
+  #report(error: TickwireError): void {
+    this.#errors += 1;
+    for (const handler of this.#emitter.of("error")) {
+      try {
+        (handler as (error: TickwireError) => void)(error);
+      } catch (cause) {
+        this.#timers.setTimeout(() => {
+          throw cause;
+        }, 0);
+      }
+    }
+  }
+
+  #saveLater(file: CursorFile): void {
+    this.#saving = this.#timers.setTimeout(() => {
+      this.#save(file);
+      this.#saveLater(file);
+    }, SAVE_MS);
+  }
+
+  /** Saves where the program stands: behind everything that an iteration has not taken yet. */
+  #save(file: CursorFile): void {
+    const [session] = this.#sessions;
+    const cursor = session?.cursor();
+    const subscriptions = [...this.#subscriptions];
+    if (cursor === undefined || subscriptions.some(({ isHolding }) => isHolding)) return;
+    for (const subscription of subscriptions) {
+      for (const { stream, position, sequence } of subscription.places()) {
+        cursor.position = Math.min(cursor.position, position - 1);
+        const held = cursor.held[stream];
+        if (held !== undefined) cursor.held[stream] = Math.min(held, sequence - 1);
+      }
+    }
+    try {
+      file.save(cursor);
+    } catch (cause) {
+      this.#report(new TickwireError("bad_option", `the cursor file cannot be written: ${String(cause)}`, { cause }));
+    }
+  }
+
+  /** Ends the client with an error. */
+  giveUp(error: TickwireError): void {
+    if (this.#isClosed) return;
+    this.#shut();
+    this.#report(error);
+    this.#fail(error);
+  }
+
+  #shut(): void {
+    this.#isClosed = true;
+    this.#timers.clearTimeout(this.#saving);
+    if (this.#cursor !== undefined) this.#save(this.#cursor);
+    for (const session of this.#sessions) session.close();
+    for (const subscription of this.#subscriptions) subscription.end();
+    for (const end of this.#ending) end();
+  }
+
+  /** Unsubscribes and disconnects; iterations end. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#shut();
+    this.#end();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** What the parts of a client share. */
+export interface ClientParts {
+  clock: Clock;
+  timers: Timers;
+  lag: LagMeter;
+  onThrow(error: unknown, event: string): void;
+  gap(gap: GapEvent): void;
+  /** A REST answer of the server; throws a TickwireError. */
+  get(path: string): Promise<unknown>;
+  /** Called when the client ends. */
+  onEnd(end: () => void): void;
+}

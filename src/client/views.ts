@@ -1,0 +1,541 @@
+import { TIMEFRAMES } from "../market/timeframe.ts";
+import * as V from "../wire/generated/views.ts";
+import type { InstrumentName, StreamInfo } from "./receiver.ts";
+
+const NO_STREAM: StreamInfo = {
+  stream: 0,
+  instrument: { exchange: "", symbol: "" },
+  channel: "",
+  timeframe: undefined,
+  resumable: false,
+};
+const NO_FRAME = new V.FrameView();
+
+export type Side = "buy" | "sell" | "unknown";
+
+/**
+ * What every event says. A view is one object for all events of its kind: it reads the frame's own bytes, and is good in
+ * the handler's call only; `toObject` makes something to keep. Prices and sizes are the venue's own; times are whole
+ * microseconds since 1970, 0 where unknown; a number that is not known is NaN. Hot path.
+ */
+export abstract class EventView {
+  /** One object for each instrument, for as long as the client lives: it can be a key. */
+  instrument: InstrumentName = NO_STREAM.instrument;
+  info: StreamInfo = NO_STREAM;
+  protected header: V.FrameView = NO_FRAME;
+
+  /** Points the view at a frame, which must be of its kind. */
+  attach(frame: V.FrameView, info: StreamInfo): this {
+    this.header = frame;
+    this.info = info;
+    this.instrument = info.instrument;
+    this.attachPayload(frame);
+    return this;
+  }
+
+  protected abstract attachPayload(frame: V.FrameView): void;
+
+  /** The channel's event as a plain object, in the same words. */
+  abstract toObject(): object;
+
+  get exchange(): string {
+    return this.instrument.exchange;
+  }
+
+  get symbol(): string {
+    return this.instrument.symbol;
+  }
+
+  get stream(): number {
+    return this.header.stream;
+  }
+
+  /** A number of the server's start, or of several that followed each other cleanly. */
+  get epoch(): number {
+    return this.header.epoch;
+  }
+
+  get position(): number {
+    return this.header.position;
+  }
+
+  /** Of the stream, from 1; a derived event stands for those from `fromSequence` on. */
+  get sequence(): number {
+    return this.header.seq;
+  }
+
+  get fromSequence(): number {
+    return this.header.fromSeq;
+  }
+
+  /** The venue's time of the event, when the gateway got it, and when it published it. */
+  get tsExchange(): number {
+    return this.header.tsExchange;
+  }
+
+  get tsReceive(): number {
+    return this.header.tsReceive;
+  }
+
+  get tsPublish(): number {
+    return this.header.tsPublish;
+  }
+
+  /** Bits: 1 derived, 2 snapshot, 4 last of event, 8 correction, 16 backfilled, 32 inexact. */
+  get flags(): number {
+    return this.header.flags;
+  }
+
+  protected common() {
+    const { exchange, symbol, stream, epoch, position, sequence, tsExchange, tsReceive, tsPublish, flags } = this;
+    return { exchange, symbol, stream, epoch, position, sequence, tsExchange, tsReceive, tsPublish, flags };
+  }
+}
+
+/** A trade; `side` is the aggressor's. */
+export class TradeEvent extends EventView {
+  readonly type = "trade";
+  readonly #view = new V.TradeView();
+
+  protected attachPayload(frame: V.FrameView): void {
+    this.#view.attach(frame.table.memory, frame.payloadAt);
+  }
+
+  get price(): number {
+    return this.#view.price;
+  }
+
+  /** In the unit that the venue counts in. */
+  get size(): number {
+    return this.#view.size;
+  }
+
+  get side(): Side {
+    return V.SIDE_NAMES[this.#view.side] as Side;
+  }
+
+  /** The venue's own; a text is made at each call. */
+  get tradeId(): string {
+    return this.#view.tradeId;
+  }
+
+  get isBlock(): boolean {
+    return (this.#view.flags & 1) !== 0;
+  }
+
+  get isLiquidation(): boolean {
+    return (this.#view.flags & 2) !== 0;
+  }
+
+  get isOddLot(): boolean {
+    return (this.#view.flags & 4) !== 0;
+  }
+
+  toObject() {
+    const { type, price, size, side, tradeId, isBlock, isLiquidation, isOddLot } = this;
+    return { type, ...this.common(), price, size, side, tradeId, isBlock, isLiquidation, isOddLot } as const;
+  }
+}
+
+/** The best bid and ask. */
+export class QuoteEvent extends EventView {
+  readonly type = "quote";
+  readonly #view = new V.QuoteView();
+
+  protected attachPayload(frame: V.FrameView): void {
+    this.#view.attach(frame.table.memory, frame.payloadAt);
+  }
+
+  get bid(): number {
+    return this.#view.bidPrice;
+  }
+
+  get bidSize(): number {
+    return this.#view.bidSize;
+  }
+
+  get ask(): number {
+    return this.#view.askPrice;
+  }
+
+  get askSize(): number {
+    return this.#view.askSize;
+  }
+
+  /** False while the book that it depends on is not right. */
+  get live(): boolean {
+    return this.#view.live;
+  }
+
+  /** 0 where the venue does not count. */
+  get venueSequence(): number {
+    return this.#view.venueSeq;
+  }
+
+  toObject() {
+    const { type, bid, bidSize, ask, askSize, live, venueSequence } = this;
+    return { type, ...this.common(), bid, bidSize, ask, askSize, live, venueSequence } as const;
+  }
+}
+
+/** Changed levels of a book, size 0 removes; or all of it, `isSnapshot`, best first. A large event spans several. */
+export class BookEvent extends EventView {
+  readonly type = "book";
+  readonly #view = new V.BookLevelsView();
+
+  protected attachPayload(frame: V.FrameView): void {
+    this.#view.attach(frame.table.memory, frame.payloadAt);
+  }
+
+  get isSnapshot(): boolean {
+    return (this.header.flags & 2) !== 0;
+  }
+
+  /** The event ends with this frame. */
+  get isLast(): boolean {
+    return (this.header.flags & 4) !== 0;
+  }
+
+  get venueSequence(): number {
+    return this.#view.venueSeq;
+  }
+
+  get bidCount(): number {
+    return this.#view.bidCount;
+  }
+
+  get askCount(): number {
+    return this.#view.askCount;
+  }
+
+  bidPrice(index: number): number {
+    return this.#view.bidPrice(index);
+  }
+
+  bidSize(index: number): number {
+    return this.#view.bidSize(index);
+  }
+
+  askPrice(index: number): number {
+    return this.#view.askPrice(index);
+  }
+
+  askSize(index: number): number {
+    return this.#view.askSize(index);
+  }
+
+  toObject() {
+    const { type, isSnapshot, isLast, venueSequence } = this;
+    const bids = Array.from({ length: this.bidCount }, (_, index) => [this.bidPrice(index), this.bidSize(index)]);
+    const asks = Array.from({ length: this.askCount }, (_, index) => [this.askPrice(index), this.askSize(index)]);
+    return { type, ...this.common(), isSnapshot, isLast, venueSequence, bids, asks } as const;
+  }
+}
+
+export class TickerEvent extends EventView {
+  readonly type = "ticker";
+  readonly #view = new V.TickerView();
+
+  protected attachPayload(frame: V.FrameView): void {
+    this.#view.attach(frame.table.memory, frame.payloadAt);
+  }
+
+  get last(): number {
+    return this.#view.last;
+  }
+
+  get mark(): number {
+    return this.#view.mark;
+  }
+
+  get index(): number {
+    return this.#view.index;
+  }
+
+  get openInterest(): number {
+    return this.#view.openInterest;
+  }
+
+  get volume24h(): number {
+    return this.#view.volume24h;
+  }
+
+  get high24h(): number {
+    return this.#view.high24h;
+  }
+
+  get low24h(): number {
+    return this.#view.low24h;
+  }
+
+  toObject() {
+    const { type, last, mark, index, openInterest, volume24h, high24h, low24h } = this;
+    return { type, ...this.common(), last, mark, index, openInterest, volume24h, high24h, low24h } as const;
+  }
+}
+
+export class FundingEvent extends EventView {
+  readonly type = "funding";
+  readonly #view = new V.FundingView();
+
+  protected attachPayload(frame: V.FrameView): void {
+    this.#view.attach(frame.table.memory, frame.payloadAt);
+  }
+
+  /** A fraction per period. */
+  get rate(): number {
+    return this.#view.rate;
+  }
+
+  /** Microseconds. */
+  get nextTime(): number {
+    return this.#view.nextTime;
+  }
+
+  get mark(): number {
+    return this.#view.mark;
+  }
+
+  get index(): number {
+    return this.#view.index;
+  }
+
+  toObject() {
+    const { type, rate, nextTime, mark, index } = this;
+    return { type, ...this.common(), rate, nextTime, mark, index } as const;
+  }
+}
+
+/** `side` is the side of the order that was liquidated. */
+export class LiquidationEvent extends EventView {
+  readonly type = "liquidation";
+  readonly #view = new V.LiquidationView();
+
+  protected attachPayload(frame: V.FrameView): void {
+    this.#view.attach(frame.table.memory, frame.payloadAt);
+  }
+
+  get price(): number {
+    return this.#view.price;
+  }
+
+  get size(): number {
+    return this.#view.size;
+  }
+
+  get side(): Side {
+    return V.SIDE_NAMES[this.#view.side] as Side;
+  }
+
+  toObject() {
+    const { type, price, size, side } = this;
+    return { type, ...this.common(), price, size, side } as const;
+  }
+}
+
+export type BarStateName = "building" | "closed" | "corrected";
+
+/** One bar: building, closed, or corrected after its close. Volumes are in base units. */
+export class BarEvent extends EventView {
+  readonly type = "bar";
+  readonly #view = new V.BarView();
+
+  protected attachPayload(frame: V.FrameView): void {
+    this.#view.attach(frame.table.memory, frame.payloadAt);
+  }
+
+  get timeframe(): string {
+    return TIMEFRAMES[this.#view.timeframe] ?? "";
+  }
+
+  get state(): BarStateName {
+    return V.BAR_STATE_NAMES[this.#view.state] as BarStateName;
+  }
+
+  /** Whether it was made of trades, or is the venue's own. */
+  get source(): "trades" | "venue" {
+    return V.BAR_SOURCE_NAMES[this.#view.source] as "trades";
+  }
+
+  /** Microseconds; the close is exclusive. */
+  get openTime(): number {
+    return this.#view.openTime;
+  }
+
+  get closeTime(): number {
+    return this.#view.closeTime;
+  }
+
+  get open(): number {
+    return this.#view.open;
+  }
+
+  get high(): number {
+    return this.#view.high;
+  }
+
+  get low(): number {
+    return this.#view.low;
+  }
+
+  get close(): number {
+    return this.#view.close;
+  }
+
+  get volume(): number {
+    return this.#view.volume;
+  }
+
+  get quoteVolume(): number {
+    return this.#view.quoteVolume;
+  }
+
+  get vwap(): number {
+    return this.#view.vwap;
+  }
+
+  get buyVolume(): number {
+    return this.#view.buyVolume;
+  }
+
+  get sellVolume(): number {
+    return this.#view.sellVolume;
+  }
+
+  get tradeCount(): number {
+    return this.#view.tradeCount;
+  }
+
+  /** Not all of its trades were seen. */
+  get partial(): boolean {
+    return this.#view.partial;
+  }
+
+  /** The venue lost trades within it. */
+  get acrossGap(): boolean {
+    return this.#view.acrossGap;
+  }
+
+  toObject() {
+    const { type, timeframe, state, source, openTime, closeTime, open, high, low, close, volume, quoteVolume } = this;
+    const { vwap, buyVolume, sellVolume, tradeCount, partial, acrossGap } = this;
+    const prices = { openTime, closeTime, open, high, low, close };
+    const volumes = { volume, quoteVolume, vwap, buyVolume, sellVolume, tradeCount };
+    return { type, ...this.common(), timeframe, state, source, ...prices, ...volumes, partial, acrossGap } as const;
+  }
+}
+
+/** What an indicator's number in frames means. */
+export interface IndicatorMeaning {
+  id: number;
+  /** "macd(12,26,9)" */
+  name: string;
+  lanes: readonly string[];
+}
+
+/** The indicators of one bar. */
+export class IndicatorsEvent extends EventView {
+  readonly type = "indicators";
+  readonly #view = new V.IndicatorsView();
+  /** What the subscription's ack said the numbers mean. */
+  meanings: readonly IndicatorMeaning[] = [];
+
+  protected attachPayload(frame: V.FrameView): void {
+    this.#view.attach(frame.table.memory, frame.payloadAt);
+  }
+
+  get timeframe(): string {
+    return TIMEFRAMES[this.#view.timeframe] ?? "";
+  }
+
+  get state(): BarStateName {
+    return V.BAR_STATE_NAMES[this.#view.state] as BarStateName;
+  }
+
+  /** When the bar opened, microseconds. */
+  get barTime(): number {
+    return this.#view.barTime;
+  }
+
+  /** Values, as they stand in the frame: an indicator's number, its lane, its value, whether it is ready. */
+  get count(): number {
+    return this.#view.valueCount;
+  }
+
+  indicatorAt(index: number): number {
+    return this.#view.valueIndicator(index);
+  }
+
+  laneAt(index: number): number {
+    return this.#view.valueLane(index);
+  }
+
+  valueAt(index: number): number {
+    return this.#view.valueValue(index);
+  }
+
+  readyAt(index: number): boolean {
+    return this.#view.valueReady(index) === 1;
+  }
+
+  /** A value by the indicator's name and the lane's, "macd(12,26,9)" and "histogram"; NaN when it is not there. */
+  value(name: string, lane: string): number {
+    for (const meaning of this.meanings) {
+      if (meaning.name !== name) continue;
+      const wanted = meaning.lanes.indexOf(lane);
+      for (let index = 0; index < this.#view.valueCount; index += 1) {
+        if (this.indicatorAt(index) === meaning.id && this.laneAt(index) === wanted) return this.valueAt(index);
+      }
+    }
+    return Number.NaN;
+  }
+
+  toObject() {
+    const { type, timeframe, state, barTime } = this;
+    const values: Record<string, Record<string, number | boolean>> = {};
+    for (let index = 0; index < this.count; index += 1) {
+      const meaning = this.meanings.find(({ id }) => id === this.indicatorAt(index));
+      const name = meaning?.name ?? String(this.indicatorAt(index));
+      const lane = meaning?.lanes[this.laneAt(index)] ?? String(this.laneAt(index));
+      values[name] = { ...values[name], [lane]: this.valueAt(index), ready: this.readyAt(index) };
+    }
+    return { type, ...this.common(), timeframe, state, barTime, values } as const;
+  }
+}
+
+export type StreamStateName = "unknown" | "syncing" | "live" | "quiet" | "stale" | "resyncing" | "down";
+
+/** A change of a stream's state, or what the venue lost of it. */
+export class StateEvent extends EventView {
+  readonly type = "state";
+  readonly #view = new V.StreamStateView();
+
+  protected attachPayload(frame: V.FrameView): void {
+    this.#view.attach(frame.table.memory, frame.payloadAt);
+  }
+
+  get channel(): string {
+    return this.info.channel;
+  }
+
+  get state(): StreamStateName {
+    return V.STATE_NAMES[this.#view.state] as StreamStateName;
+  }
+
+  get reason(): string {
+    return this.#view.reason;
+  }
+
+  /** What the venue, or the way from it, lost: its own numbers, 0 unknown; undefined when it is no loss. */
+  get upstreamGap(): { fromId: number; toId: number; fromTime: number; toTime: number; refilled: boolean } | undefined {
+    const view = this.#view;
+    if (!view.gap) return undefined;
+    const { gapFromId: fromId, gapToId: toId, gapFromTime: fromTime, gapToTime: toTime, gapRefilled: refilled } = view;
+    return { fromId, toId, fromTime, toTime, refilled };
+  }
+
+  toObject() {
+    const { type, channel, state, reason, upstreamGap } = this;
+    return { type, ...this.common(), channel, state, reason, upstreamGap } as const;
+  }
+}
