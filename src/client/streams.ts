@@ -1,5 +1,5 @@
 import { grown } from "../std/grow.ts";
-import { FLAG_DERIVED, MAX_FRAME_BYTES } from "../wire/frame.ts";
+import { FLAG_DERIVED, MAX_FRAME_BYTES } from "../wire/frame-flags.ts";
 import { FrameView } from "../wire/generated/views.ts";
 import { type Memory, scratchMemory } from "../wire/memory.ts";
 import type { AckedStream, GapMessage } from "./message.ts";

@@ -25,6 +25,7 @@ import { RawConnection } from "./raw.ts";
 import { pastOf } from "./replay.ts";
 import { readRequest } from "./request.ts";
 import { bars } from "./routes/bars.ts";
+import { clientScript } from "./routes/client-script.ts";
 import { findInstrument, withBars } from "./routes/find-instrument.ts";
 import { health, ready } from "./routes/health.ts";
 import { instruments } from "./routes/instruments.ts";
@@ -181,6 +182,7 @@ export class Server {
         "/snapshot/": snapshot(services),
         "/bars": bars(services),
         "/bars/": bars(services),
+        "/client.js": clientScript(),
         "/metrics": () => this.metrics.prometheus(),
         "/metrics.json": () => this.metrics.json(),
       },

@@ -20,7 +20,11 @@ import {
   VOLUME_24H,
 } from "../market/sink.ts";
 import { assert } from "../std/assert.ts";
+import { MAX_FRAME_BYTES } from "./frame-flags.ts";
 import * as T from "./generated/templates.ts";
+
+export * from "./frame-flags.ts";
+
 import type { Memory } from "./memory.ts";
 
 /*
@@ -29,18 +33,9 @@ import type { Memory } from "./memory.ts";
  * length, a multiple of 8 too. Doubles come in typed arrays, so nothing is boxed.
  */
 
-/** A frame is at most this long; a larger book spans several. */
-export const MAX_FRAME_BYTES = 64 * 1024;
 /** Levels, both sides together, that fit one frame. */
 export const MAX_FRAME_LEVELS = (MAX_FRAME_BYTES - T.BOOK_LEVELS_BYTES - 8) >> 4;
 export const MAX_FRAME_INDICATORS = 256;
-
-export const FLAG_DERIVED = 1;
-export const FLAG_SNAPSHOT = 2;
-export const FLAG_LAST_OF_EVENT = 4;
-export const FLAG_CORRECTION = 8;
-export const FLAG_BACKFILLED = 16;
-export const FLAG_INEXACT = 32;
 
 /** Header numbers that exceed a small integer, by index into a FrameHeader's words. */
 export const H_EPOCH = 0;
