@@ -1,6 +1,6 @@
 /** A journal played again: byte for byte, from any time, recomputed, as fast as its clients read, over several starts. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -12,13 +12,22 @@ import { IndicatorSet } from "../src/indicators/registry.ts";
 import { openJournal } from "../src/journal/open.ts";
 import { epochsOf } from "../src/journal/past.ts";
 import { JournalReader } from "../src/journal/reader.ts";
+import type { BookSide } from "../src/market/book-side.ts";
 import { Catalog } from "../src/market/instrument.ts";
 import { Replay } from "../src/replay.ts";
 import { epochOf, restore } from "../src/restart.ts";
 import { ManualClock } from "../src/std/clock.ts";
 import { Random } from "../src/std/random.ts";
 import { FrameLog, LogCursor } from "../src/wire/frame-log.ts";
-import { type BarFrame, BINANCE_RUN, FrameDecoder, type IndicatorFrame, NO_CAPTURES, startGateway } from "./gateway.ts";
+import {
+  type BarFrame,
+  BINANCE_RUN,
+  type BookFrame,
+  FrameDecoder,
+  type IndicatorFrame,
+  NO_CAPTURES,
+  startGateway,
+} from "./gateway.ts";
 import { Probe, serve, settled, spot, type Venue } from "./serve.ts";
 
 function directoryOf(t: TestContext): string {
@@ -182,6 +191,63 @@ test("a server that starts again on a clean end has its window, its counts, its 
   assert.deepEqual([again.count, again.rows], [page.bars.count, page.bars.rows]);
   assert.equal(epochOf(opened, "live"), undefined, "an epoch of another mode does not go on");
 });
+
+test("damaged anywhere, a replay has every whole frame, says what it has not, and shows no book that lacks a change", async (t) => {
+  const { directory } = await written(t, 20261203);
+  const random = new Random(20261203);
+  const [name] = readdirSync(directory).filter((file) => file.endsWith(".twj")) as [string];
+  const good = readFileSync(join(directory, name));
+  for (let round = 0; round < 12; round += 1) {
+    const damaged = Buffer.from(good);
+    // From the middle on, so that there are books to be damaged.
+    for (let flip = 0; flip <= round; flip += 1) {
+      const at = random.integer(damaged.length >> 1, damaged.length - 1);
+      damaged[at] = (damaged[at] as number) ^ (1 << random.integer(0, 7));
+    }
+    writeFileSync(join(directory, name), damaged);
+    const played = await play(t, directory);
+    const whole = stored(directory);
+    assert.equal(Buffer.compare(Buffer.concat(ringOf(played.replay.engine)), Buffer.concat(whole)), 0);
+    assert.ok(whole.length > 1000);
+    assert.ok(played.warnings.length > 0, "what is missing is said");
+    for (const [book, levels] of booksOf(whole)) {
+      const shown = played.replay.engine.books.get(book);
+      const isSame = shown !== undefined && levels !== undefined && sameBids(shown.bids, levels);
+      if (shown?.live === true) assert.ok(isSame, `the book of ${book} is right, or says that it is not`);
+    }
+    await played.replay.stop();
+  }
+  writeFileSync(join(directory, name), good);
+});
+
+/** The bids that frames make, by instrument; undefined where one is missing before the next snapshot. */
+function booksOf(frames: readonly Buffer[]): Map<number, Map<number, number> | undefined> {
+  const decoder = new FrameDecoder();
+  const books = new Map<number, Map<number, number> | undefined>();
+  const sequences = new Map<number, number>();
+  for (const bytes of frames) {
+    const frame = decoder.decode(bytes) as BookFrame;
+    if ((frame.stream & 31) !== 2) continue;
+    const id = frame.stream >> 5;
+    const last = sequences.get(id) ?? 0;
+    sequences.set(id, frame.seq);
+    if (frame.seq !== last + 1) books.set(id, undefined);
+    if (frame.type !== "orderbook") continue;
+    if (frame.update_type === "snapshot") books.set(id, new Map());
+    for (const [price, size] of frame.bids) {
+      if (size === 0) books.get(id)?.delete(price);
+      else books.get(id)?.set(price, size);
+    }
+  }
+  return books;
+}
+
+function sameBids({ count, prices, sizes }: BookSide, levels: ReadonlyMap<number, number>): boolean {
+  return (
+    count === levels.size &&
+    Array.from({ length: count }, (_, at) => levels.get(prices[at] as number) === sizes[at]).every(Boolean)
+  );
+}
 
 /** Bars and indicators of a ring, in order within each stream, without what an epoch gives them. */
 function madeOf(frames: readonly Buffer[]): Map<string, object[]> {

@@ -56,6 +56,8 @@ export class Playback {
   /** Ids by stored id: of instruments and of venues. */
   readonly #ids = new Map<number, number>();
   readonly #wanted = new Set<number>();
+  /** The last sequence by stored stream. */
+  readonly #sequences = new Map<number, number>();
   /** The instrument whose book's event is not whole yet; 0 for none. */
   #unfinished = 0;
 
@@ -74,7 +76,25 @@ export class Playback {
     const instrument = this.#engine.catalog.get(this.#ids.get(instrumentOf(frame.stream)) ?? 0);
     if (instrument === undefined) return;
     this.#engine.begin(instrument.venue);
+    this.#follow(frame, instrument.id);
     this.#event(frame, instrument);
+  }
+
+  /** What was stored may have holes: a book that lacks a change is wrong, and bars that lack a trade say so. */
+  #follow(frame: V.FrameView, id: number): void {
+    const { stream, seq } = frame;
+    const last = this.#sequences.get(stream);
+    this.#sequences.set(stream, seq);
+    if (last === undefined || seq === last + 1) return;
+    const slot = slotIn(stream);
+    if (slot === SLOT_ORDERBOOK) this.#lose(id, "frames are missing");
+    else if (slot === SLOT_TRADES) this.#engine.bars.bars.gap(id);
+  }
+
+  #lose(id: number, reason: string): void {
+    this.#unfinished = 0;
+    if (this.#recompute) this.#engine.bookFailed(id, reason);
+    else this.#engine.books.lose(id, reason);
   }
 
   #event(frame: V.FrameView, instrument: Instrument): void {
@@ -179,12 +199,7 @@ export class Playback {
     const slot = slotIn(frame.stream);
     if (instrument.symbol === "" && slot === SLOT_STATE) return engine.connection(instrument.id, state, reason);
     if (view.gap && slot === SLOT_TRADES) return engine.upstreamGap(instrument.id, view.gapFromId, view.gapToId);
-    const isLost = slot === SLOT_ORDERBOOK && LOST_STATES.has(state);
-    if (this.#recompute) {
-      if (isLost) engine.bookFailed(instrument.id, reason);
-      return;
-    }
-    if (isLost) engine.books.lose(instrument.id, reason);
-    if (slot <= SLOT_LIQUIDATIONS) engine.states.set(streamOf(instrument.id, slot), state, reason);
+    if (slot === SLOT_ORDERBOOK && LOST_STATES.has(state)) this.#lose(instrument.id, reason);
+    if (!this.#recompute && slot <= SLOT_LIQUIDATIONS) engine.states.set(streamOf(instrument.id, slot), state, reason);
   }
 }

@@ -293,6 +293,8 @@ export class Server {
 
   /** Tells every client, lets their queues empty, and closes. */
   async stop(): Promise<void> {
+    // The library ends the process when something is closed twice.
+    if (this.#stopping) return;
     this.#stopping = true;
     if (this.#listening !== undefined) us_listen_socket_close(this.#listening);
     for (const client of this.#clients) {
