@@ -172,7 +172,7 @@ test("the bot runs: paper orders on standard output", async (t) => {
     bot
       .said()
       .split("\n")
-      .find((line) => line.startsWith("{")) as string,
+      .find((line) => line.includes('"side"')) as string,
   ) as { sequence: number };
   assert.equal(order.sequence, 1);
   bot.process.kill("SIGTERM");

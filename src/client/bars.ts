@@ -1,6 +1,3 @@
-import { describe } from "../indicators/describe.ts";
-import type { Indicator } from "../indicators/indicator.ts";
-import { parseIndicator } from "../indicators/registry.ts";
 import type { FrameView } from "../wire/generated/views.ts";
 import {
   PAYLOAD_BAR,
@@ -10,7 +7,8 @@ import {
   StreamStateView,
 } from "../wire/generated/views.ts";
 import { type BarHistory, readHistory } from "./bar-history.ts";
-import { type BarColumn, BarTable } from "./bar-table.ts";
+import { type BarFields, type BarRow, barFields, type RowIndicator, tableFields } from "./bar-rows.ts";
+import { BarTable } from "./bar-table.ts";
 import { Emitter } from "./emitter.ts";
 import { TickwireError } from "./errors.ts";
 import { type DroppedEvent, EventQueue, type QueueLimits } from "./event-queue.ts";
@@ -18,8 +16,11 @@ import type { Gap, Receiver, StreamInfo } from "./receiver.ts";
 import type { Attached, Session } from "./session.ts";
 import { type GapEvent, gapEvent } from "./subscription.ts";
 import type { ClientParts, Tickwire } from "./tickwire.ts";
-import { BarEvent, type BarStateName, IndicatorsEvent, type StreamStateName } from "./views.ts";
+import { BarEvent, IndicatorsEvent, type StreamStateName } from "./views.ts";
 
+/** Waits for the first bar, and when the rest of a history that is short is asked for again, milliseconds. */
+const WARMING_MS = [100, 200, 400, 800, 1600];
+const REFRESH_MS = [2_000, 10_000];
 /** Bars kept when the program did not say, and the most that a server gives at once. */
 const DEFAULT_HISTORY = 300;
 const MAX_HISTORY = 1000;
@@ -38,43 +39,6 @@ export interface BarsOptions {
   building?: boolean;
 }
 
-/** An indicator's values in a row: its lanes by name, and what a chart draws them in. */
-export interface IndicatorRow {
-  readonly ready: boolean;
-  readonly direction?: string;
-  readonly color?: string;
-  readonly [lane: string]: number | boolean | string | undefined;
-}
-
-/**
- * One bar with its indicators. Times are microseconds, `closeTime` exclusive; volumes in base units; NaN is not known.
- * Beside these fields it has the indicators under the program's own names.
- */
-export interface BarRow {
-  readonly openTime: number;
-  readonly closeTime: number;
-  readonly open: number;
-  readonly high: number;
-  readonly low: number;
-  readonly close: number;
-  readonly volume: number;
-  readonly quoteVolume: number;
-  readonly vwap: number;
-  readonly buyVolume: number;
-  readonly sellVolume: number;
-  readonly tradeCount: number;
-  readonly state: BarStateName;
-  readonly source: "trades" | "venue";
-  readonly partial: boolean;
-  readonly acrossGap: boolean;
-  /** Every indicator has seen enough bars. */
-  readonly ready: boolean;
-  /** The bar before, without one of its own; undefined before the first. */
-  readonly prev: BarRow | undefined;
-  // biome-ignore lint/suspicious/noExplicitAny: which indicators there are, and under which names, is the program's choice
-  readonly [indicator: string]: any;
-}
-
 export interface BarsState {
   readonly live: boolean;
   readonly state: StreamStateName | "disconnected";
@@ -91,12 +55,9 @@ export interface BarsEvents {
   gap: GapEvent;
 }
 
-interface Wanted {
-  readonly key: string;
-  readonly indicator: Indicator;
-  readonly lanes: readonly string[];
+interface Wanted extends RowIndicator {
   /** The server's number for it. */
-  id: number;
+  readonly id: number;
 }
 
 /** The bars of one series, warm from the first moment: its history, then what the server sends. */
@@ -106,8 +67,9 @@ export class LiveBars implements Receiver {
   readonly exchange: string;
   readonly #emitter: Emitter<BarsEvents>;
   readonly #parts: ClientParts;
-  readonly #table: BarTable;
-  readonly #wanted: readonly Wanted[];
+  readonly #limit: number;
+  #table: BarTable;
+  #wanted: readonly Wanted[] = [];
   readonly #bar = new BarEvent();
   readonly #values = new IndicatorsEvent();
   readonly #state = new StreamStateView();
@@ -121,21 +83,15 @@ export class LiveBars implements Receiver {
   #told: BarsState = { live: true, state: "live", reason: "" };
   #session: Session | undefined;
   #id = 0;
+  #isEnded = false;
 
-  private constructor(
-    parts: ClientParts,
-    symbol: string,
-    timeframe: string,
-    exchange: string,
-    history: number,
-    wanted: readonly Wanted[],
-  ) {
+  private constructor(parts: ClientParts, symbol: string, timeframe: string, exchange: string, history: number) {
     this.#parts = parts;
     this.symbol = symbol;
     this.timeframe = timeframe;
     this.exchange = exchange;
-    this.#wanted = wanted;
-    this.#table = new BarTable(history, wanted);
+    this.#limit = history;
+    this.#table = new BarTable(history, []);
     this.#emitter = new Emitter(parts.onThrow);
   }
 
@@ -147,42 +103,66 @@ export class LiveBars implements Receiver {
     options: BarsOptions,
     parts: ClientParts,
   ): Promise<LiveBars> {
-    const { exchange, history = DEFAULT_HISTORY, indicators = {}, building = true } = options;
+    const { exchange = "", history = DEFAULT_HISTORY, indicators = {}, building = true } = options;
     if (!(Number.isInteger(history) && history >= 1 && history <= MAX_HISTORY))
       throw new TickwireError("bad_option", `history is a whole number from 1 to ${MAX_HISTORY}`);
-    const wanted = Object.entries(indicators).map(([key, spec]) => readIndicator(key, spec));
-    const names = wanted.map(({ indicator }) => indicator.name);
     // Says which venues there are where several have the symbol, before anything is subscribed.
-    const found = await readHistory(parts, { symbol, timeframe, exchange, limit: 1 });
-    const bars = new LiveBars(parts, symbol, timeframe, exchange ?? found.exchange, history, wanted);
+    await readHistory(parts, { symbol, timeframe, exchange, limit: 1 });
+    const bars = new LiveBars(parts, symbol, timeframe, exchange, history);
+    const names = Object.values(indicators).map((spec) => (typeof spec === "string" ? spec : spec.name));
     const spec = {
-      channels: wanted.length === 0 ? ["bars"] : ["bars", "indicators"],
+      channels: names.length === 0 ? ["bars"] : ["bars", "indicators"],
       symbols: symbol,
       timeframes: timeframe,
       bars: building ? ("all" as const) : ("closed" as const),
-      ...(bars.exchange === "" ? {} : { exchanges: bars.exchange }),
-      ...(wanted.length === 0 ? {} : { indicators: names }),
+      ...(exchange === "" ? {} : { exchanges: exchange }),
+      ...(names.length === 0 ? {} : { indicators: names }),
     };
     const { session, attached } = await client.attach(spec, bars);
     bars.#session = session;
-    bars.#learn(attached);
-    await bars.#load();
+    bars.#learn(attached, Object.keys(indicators));
+    await bars.#warm();
     parts.onEnd(() => bars.#end());
     return bars;
   }
 
-  #learn({ id, indicators }: Attached): void {
+  /** Takes the meaning of indicators from the ack, which has them in the order in which they were asked for. */
+  #learn({ id, indicators }: Attached, keys: readonly string[]): void {
     this.#id = id;
-    for (const wanted of this.#wanted) {
-      wanted.id = indicators.find(({ name }) => name === wanted.indicator.name)?.id ?? -1;
-    }
+    this.#wanted = keys.map((key, index) => {
+      const meaning = indicators[index];
+      if (meaning === undefined) throw new TickwireError("protocol", `the server said nothing of the indicator ${key}`);
+      return { key, ...meaning };
+    });
+    this.#table = new BarTable(this.#limit, this.#wanted);
   }
 
   /** Fetches the history; what has come meanwhile is newer, and stays. */
   async #load(): Promise<void> {
     const { symbol, timeframe, exchange } = this;
-    const history = await readHistory(this.#parts, { symbol, timeframe, exchange, limit: this.#table.limit });
+    const history = await readHistory(this.#parts, { symbol, timeframe, exchange, limit: this.#limit });
     this.#merge(history);
+  }
+
+  /**
+   * Waits for a first bar: a series that nobody had asked for is fetched from its venue by the server just now. What of
+   * its history comes later still is asked for again.
+   */
+  async #warm(): Promise<void> {
+    for (const waitMs of WARMING_MS) {
+      await this.#load();
+      if (this.count > 0) break;
+      await new Promise<void>((resolve) => void this.#parts.timers.setTimeout(resolve, waitMs));
+    }
+    if (this.count === this.#limit) return;
+    for (const afterMs of REFRESH_MS) this.#later(afterMs);
+  }
+
+  #later(afterMs: number): void {
+    const timer = this.#parts.timers.setTimeout(() => {
+      if (!this.#isEnded && this.count < this.#limit) this.#refresh();
+    }, afterMs);
+    this.#parts.onEnd(() => this.#parts.timers.clearTimeout(timer));
   }
 
   #merge({ bars }: BarHistory): void {
@@ -191,8 +171,8 @@ export class LiveBars implements Receiver {
       if (table.rowOf(values.openTime) >= 0 && !this.#unfinished.has(values.openTime)) continue;
       const row = table.put(values);
       if (row < 0) continue;
-      for (const [index, { indicator, lanes }] of this.#wanted.entries()) {
-        const given = indicators[indicator.name];
+      for (const [index, { name, lanes }] of this.#wanted.entries()) {
+        const given = indicators[name];
         for (const [lane, name] of lanes.entries())
           table.setLane(row, index, lane, Number(given?.[name] ?? Number.NaN));
         table.setReady(row, index, given?.ready === true);
@@ -267,13 +247,18 @@ export class LiveBars implements Receiver {
   get current(): BarRow | undefined {
     const bar = this.#building;
     if (bar === undefined) return undefined;
-    const indicators = this.#wanted.map((wanted, index) => rowOf(wanted, this.#buildingValues[index] ?? []));
-    return this.#assemble(bar, indicators, this.#row(this.count - 1, false));
+    return this.#withPrevious(barFields(bar, this.#wanted, this.#buildingValues), this.count - 1);
+  }
+
+  #withPrevious(fields: BarFields, previous: number): BarRow {
+    return { ...fields, prev: tableFields(this.#table, previous, this.#wanted) };
   }
 
   /** A closed bar: 0 is the oldest, -1 the newest. */
   at(index: number): BarRow | undefined {
-    return this.#row(index < 0 ? this.count + index : index, true);
+    const row = index < 0 ? this.count + index : index;
+    if (row < 0 || row >= this.count) return undefined;
+    return this.#withPrevious(tableFields(this.#table, row, this.#wanted), row - 1);
   }
 
   /** The newest bars, oldest first, the building one the last. */
@@ -281,53 +266,8 @@ export class LiveBars implements Receiver {
     const { current } = this;
     const closed = current === undefined ? count : count - 1;
     const rows: BarRow[] = [];
-    for (let row = Math.max(0, this.count - closed); row < this.count; row += 1)
-      rows.push(this.#row(row, true) as BarRow);
+    for (let row = Math.max(0, this.count - closed); row < this.count; row += 1) rows.push(this.at(row) as BarRow);
     return current === undefined ? rows : [...rows, current];
-  }
-
-  #row(row: number, withPrevious: boolean): BarRow | undefined {
-    const table = this.#table;
-    if (row < 0 || row >= table.count) return undefined;
-    const { corrected, ...flags } = table.flagsOf(row);
-    const of = (column: BarColumn) => table.get(column, row);
-    const bar = {
-      openTime: of("openTime"),
-      closeTime: of("closeTime"),
-      open: of("open"),
-      high: of("high"),
-      low: of("low"),
-      close: of("close"),
-      volume: of("volume"),
-      quoteVolume: of("quoteVolume"),
-      vwap: of("vwap"),
-      buyVolume: of("buyVolume"),
-      sellVolume: of("sellVolume"),
-      tradeCount: of("tradeCount"),
-      state: corrected ? ("corrected" as const) : ("closed" as const),
-      ...flags,
-    };
-    const indicators = this.#wanted.map((wanted, index) =>
-      rowOf(
-        wanted,
-        Array.from({ length: wanted.lanes.length + 1 }, (_, lane) => table.lane(index, lane)[row] as number),
-      ),
-    );
-    return this.#assemble(bar, indicators, withPrevious ? this.#row(row - 1, false) : undefined);
-  }
-
-  #assemble(
-    bar: Omit<BarRow, "ready" | "prev">,
-    indicators: readonly IndicatorRow[],
-    prev: BarRow | undefined,
-  ): BarRow {
-    const { openTime, closeTime, open, high, low, close, volume, quoteVolume, vwap, buyVolume, sellVolume } = bar;
-    const { tradeCount, state, source, partial, acrossGap } = bar;
-    const prices = { openTime, closeTime, open, high, low, close };
-    const volumes = { volume, quoteVolume, vwap, buyVolume, sellVolume, tradeCount };
-    const named = Object.fromEntries(this.#wanted.map(({ key }, index) => [key, indicators[index]]));
-    const ready = indicators.every((each) => each.ready);
-    return { ...prices, ...volumes, state, source, partial, acrossGap, ready, ...named, prev };
   }
 
   on<Name extends keyof BarsEvents>(name: Name, handler: (event: BarsEvents[Name]) => void): () => void {
@@ -418,8 +358,14 @@ export class LiveBars implements Receiver {
     this.#closed(openTime);
   }
 
+  /** The closed bar that opened at a time. */
+  #rowAt(openTime: number): BarRow | undefined {
+    const row = this.#table.rowOf(openTime);
+    return row < 0 ? undefined : this.at(row);
+  }
+
   #closed(openTime: number): void {
-    const row = this.#row(this.#table.rowOf(openTime), true);
+    const row = this.#rowAt(openTime);
     if (row === undefined) return;
     this.#emitter.emit("closed", row);
     this.#updated(row);
@@ -427,7 +373,7 @@ export class LiveBars implements Receiver {
   }
 
   #corrected(openTime: number): void {
-    const row = this.#row(this.#table.rowOf(openTime), true);
+    const row = this.#rowAt(openTime);
     if (row !== undefined) this.#emitter.emit("corrected", row);
   }
 
@@ -461,6 +407,7 @@ export class LiveBars implements Receiver {
   }
 
   #end(): void {
+    this.#isEnded = true;
     for (const queue of this.#queues) queue.end();
   }
 
@@ -473,17 +420,4 @@ export class LiveBars implements Receiver {
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }
-}
-
-function readIndicator(key: string, spec: IndicatorSpec): Wanted {
-  const { indicator, error } = parseIndicator(typeof spec === "string" ? spec : spec.name);
-  if (indicator === undefined) throw new TickwireError("unknown_indicator", error);
-  return { key, indicator, lanes: indicator.lanes, id: -1 };
-}
-
-/** An indicator's row: its lanes by name, and how a chart draws it. */
-function rowOf({ indicator, lanes }: Wanted, values: readonly number[]): IndicatorRow {
-  const row: Record<string, number | boolean | string> = {};
-  for (const [lane, name] of lanes.entries()) row[name] = values[lane] ?? Number.NaN;
-  return { ...row, ...describe(indicator).style(values.slice(0, lanes.length)), ready: values[lanes.length] === 1 };
 }

@@ -1,6 +1,7 @@
 /** `tickwire/client`: what programs import to read a tickwire server, in Node and in a browser. */
+export type { BarFields, BarRow, IndicatorRow } from "./bar-rows.ts";
 export type { BarColumn } from "./bar-table.ts";
-export type { BarRow, BarsEvents, BarsOptions, BarsState, IndicatorRow, IndicatorSpec, LiveBars } from "./bars.ts";
+export type { BarsEvents, BarsOptions, BarsState, IndicatorSpec, LiveBars } from "./bars.ts";
 export type { Books, BooksEvents, BooksOptions } from "./books.ts";
 export { connect } from "./connect.ts";
 export type { ClientErrorCode } from "./errors.ts";

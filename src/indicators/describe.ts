@@ -10,8 +10,7 @@ export interface IndicatorDescription {
 }
 
 /** An indicator with a histogram has a colour; any other that tells its change has a direction. */
-export function describe(indicator: Indicator): IndicatorDescription {
-  const { name, lanes } = indicator;
+export function describe({ name, lanes }: Pick<Indicator, "name" | "lanes">): IndicatorDescription {
   const change = lanes.indexOf("change");
   const histogram = lanes.indexOf("histogram");
   return {
