@@ -39,7 +39,7 @@ export class Gateway {
   readonly #log: Logger;
   /** A recording brings its own time, so that it makes the same frames at any speed. */
   readonly #recorded = new RecordedTime();
-  readonly #turn: Turn;
+  readonly turn: Turn;
   readonly #opening: Opening;
   readonly #demand: Demand;
   readonly #timers: Timers;
@@ -55,7 +55,7 @@ export class Gateway {
     this.#config = config;
     this.#log = log;
     const isReplay = config.mode === "replay";
-    this.#turn = new Turn(isReplay ? this.#recorded : new SystemClock());
+    this.turn = new Turn(isReplay ? this.#recorded : new SystemClock());
     this.#timers = isReplay ? this.#recorded : systemTimers;
     const catalog = new Catalog();
     this.#openJournal();
@@ -65,7 +65,7 @@ export class Gateway {
     this.engine = new Engine({
       catalog,
       log: new FrameLog(config.ringBytes, goesOn ?? newEpoch()),
-      clock: this.#turn,
+      clock: this.turn,
       indicators,
       bars: {
         timeframes: config.timeframes,
@@ -95,7 +95,7 @@ export class Gateway {
       engine: this.engine,
       demand: this.#demand,
       indicators,
-      turn: this.#turn,
+      turn: this.turn,
       wall: new SystemClock(),
       log: log.child({ part: "server" }),
       limits: config.limits,
@@ -121,14 +121,14 @@ export class Gateway {
       {
         sink: this.engine,
         venue: this.engine.catalog.addVenue(exchange).id,
-        clock: this.#turn,
+        clock: this.turn,
         random: () => random.next(),
         timers: systemTimers,
         log: this.#log.child({ feed: name }),
         wsUrl: urls[name]?.ws,
         restUrl: urls[name]?.rest,
       },
-      { seed, recording: { ...recording, time: this.#recorded, onMessageEnd: () => this.#turn.end() } },
+      { seed, recording: { ...recording, time: this.#recorded, onMessageEnd: () => this.turn.end() } },
     );
     this.engine.addVenue(exchange, feed.rules, feed.control);
     this.feeds.push(feed);
@@ -185,9 +185,9 @@ export class Gateway {
     const { sync, maxBytes, maxAgeMs } = journal;
     const { log } = this.engine.frames;
     const directory = (out: (bytes: Uint8Array) => void) => this.#directory(out);
-    const now = this.#turn.now();
+    const now = this.turn.now();
     this.#journal = new JournalWriter({ opened, log, mode, now, sync, maxBytes, maxAgeMs, directory });
-    this.#turn.onEnd(() => this.#journal?.publish());
+    this.turn.onEnd(() => this.#journal?.publish());
   }
 
   /** The directory's frames of all venues and active instruments. */
@@ -236,7 +236,7 @@ export class Gateway {
     this.#opening.stop();
     for (const stop of this.#stopTimers) stop();
     await Promise.all(this.feeds.map((feed) => feed.stop()));
-    this.#turn.end();
+    this.turn.end();
     await this.server.stop();
     this.#demand.stop();
     await this.#past?.stop();
