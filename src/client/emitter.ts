@@ -3,14 +3,20 @@ export type OnThrow = (error: unknown, event: string) => void;
 
 type Handler = (...args: never[]) => void;
 
-const NONE: readonly Handler[] = [];
+/** What is called, and the handler that it was added for. */
+interface Entry {
+  readonly call: Handler;
+  readonly handler: Handler;
+}
+
+const NONE: readonly Entry[] = [];
 
 /**
  * Handlers by event. One that throws stops neither the others nor the stream. Calling them allocates nothing; adding or
  * removing one makes a new list, so that a handler may do that while it is called.
  */
 export class Emitter<Events extends { [Name in keyof Events]: unknown }> {
-  readonly #handlers = new Map<keyof Events, readonly Handler[]>();
+  readonly #handlers = new Map<keyof Events, readonly Entry[]>();
   readonly #onThrow: OnThrow;
 
   constructor(onThrow: OnThrow) {
@@ -23,28 +29,36 @@ export class Emitter<Events extends { [Name in keyof Events]: unknown }> {
     handler: (event: Events[Name]) => void,
     { signal }: { signal?: AbortSignal } = {},
   ): () => void {
-    this.#handlers.set(name, [...this.of(name), handler as Handler]);
-    const off = () => this.off(name, handler);
+    return this.#add(name, handler as Handler, handler as Handler, signal);
+  }
+
+  once<Name extends keyof Events>(name: Name, handler: (event: Events[Name]) => void): () => void {
+    const call = (event: Events[Name]) => {
+      off();
+      handler(event);
+    };
+    const off = this.#add(name, call as Handler, handler as Handler, undefined);
+    return off;
+  }
+
+  #add(name: keyof Events, call: Handler, handler: Handler, signal: AbortSignal | undefined): () => void {
+    const entry = { call, handler };
+    const off = () => this.#keep(name, (each) => each !== entry);
+    if (signal?.aborted) return off;
+    this.#handlers.set(name, [...this.of(name), entry]);
     signal?.addEventListener("abort", off, { once: true });
     return off;
   }
 
-  once<Name extends keyof Events>(name: Name, handler: (event: Events[Name]) => void): () => void {
-    const off = this.on(name, (event) => {
-      off();
-      handler(event);
-    });
-    return off;
-  }
-
   off<Name extends keyof Events>(name: Name, handler: (event: Events[Name]) => void): void {
-    this.#handlers.set(
-      name,
-      this.of(name).filter((each) => each !== (handler as Handler)),
-    );
+    this.#keep(name, (each) => each.handler !== (handler as Handler));
   }
 
-  of(name: keyof Events): readonly Handler[] {
+  #keep(name: keyof Events, keeps: (entry: Entry) => boolean): void {
+    this.#handlers.set(name, this.of(name).filter(keeps));
+  }
+
+  of(name: keyof Events): readonly Entry[] {
     return this.#handlers.get(name) ?? NONE;
   }
 
@@ -57,7 +71,7 @@ export class Emitter<Events extends { [Name in keyof Events]: unknown }> {
     const handlers = this.of(name);
     for (let index = 0; index < handlers.length; index += 1) {
       try {
-        (handlers[index] as (event: Events[Name]) => void)(event);
+        (handlers[index].call as (event: Events[Name]) => void)(event);
       } catch (error) {
         this.#onThrow(error, String(name));
       }

@@ -67,7 +67,7 @@ export class EventQueue<E> implements AsyncIterableIterator<E | DroppedEvent> {
     const at = this.#clock.now();
     while (this.size > 0 && (this.size >= this.#maxEvents || at - this.#oldest().at > this.#maxAgeMicros)) this.#drop();
     this.#waiting.push({ event, at, place });
-    this.#wake?.();
+    this.#wakeUp();
   }
 
   #oldest(): Waiting<E> {
@@ -103,7 +103,13 @@ export class EventQueue<E> implements AsyncIterableIterator<E | DroppedEvent> {
   /** Nothing more comes: the iteration ends after what waits. */
   end(): void {
     this.#ended = true;
-    this.#wake?.();
+    this.#wakeUp();
+  }
+
+  #wakeUp(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
   }
 
   fail(error: TickwireError): void {
@@ -122,9 +128,12 @@ export class EventQueue<E> implements AsyncIterableIterator<E | DroppedEvent> {
       if (this.size > 0) return { done: false, value: this.#shift().event };
       if (this.#ended) return { done: true, value: undefined };
       await new Promise<void>((resolve) => {
-        this.#wake = resolve;
+        const others = this.#wake;
+        this.#wake = () => {
+          others?.();
+          resolve();
+        };
       });
-      this.#wake = undefined;
     }
   }
 

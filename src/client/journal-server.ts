@@ -56,11 +56,10 @@ export async function openJournalServer(options: JournalOptions): Promise<Journa
 
 async function surroundings() {
   try {
-    const [{ spawn }, { existsSync }, { fileURLToPath }] = await Promise.all([
-      import("node:child_process"),
-      import("node:fs"),
-      import("node:url"),
-    ]);
+    // One by one: a bundler for browsers lets an import that it cannot find pass only where its failure is caught.
+    const { spawn } = await import("node:child_process");
+    const { existsSync } = await import("node:fs");
+    const { fileURLToPath } = await import("node:url");
     // Beside the bundle in build/, or beside the sources.
     const places = ["../src/tickwire.mjs", "../tickwire.mjs"].map((path) =>
       fileURLToPath(new URL(path, import.meta.url)),

@@ -48,15 +48,28 @@ export function readUrls(urls: string | readonly string[] | undefined): URL[] {
 }
 
 /** Checks what is a number or one of a few words; throws a TickwireError. */
-export function checkOptions({ heartbeatMs, require, reconnect = {} }: ConnectOptions): void {
+export function checkOptions({ heartbeatMs, require, token, reconnect = {} }: ConnectOptions): void {
   const number = (name: string, value: number | undefined, low: number, high: number) => {
     if (value === undefined || (value >= low && value <= high)) return;
     throw new TickwireError("bad_option", `${name} is a number from ${low} to ${high}, not ${String(value)}`);
   };
+  if (heartbeatMs !== undefined && !Number.isInteger(heartbeatMs))
+    throw new TickwireError("bad_option", `heartbeatMs is a whole number, not ${String(heartbeatMs)}`);
   number("heartbeatMs", heartbeatMs, LEAST_HEARTBEAT_MS, MOST_HEARTBEAT_MS);
   number("reconnect.baseMs", reconnect.baseMs, 1, 3_600_000);
   number("reconnect.maxMs", reconnect.maxMs, 1, 3_600_000);
   number("reconnect.attempts", reconnect.attempts, 1, Number.POSITIVE_INFINITY);
   if (require !== undefined && !["live", "simulated", "replay"].includes(require))
     throw new TickwireError("bad_option", `require is live, simulated or replay, not "${String(require)}"`);
+  if (token !== undefined && typeof token !== "function") checkToken(token);
+}
+
+/** What may stand in the name of a subprotocol, as which a token is sent. */
+const TOKEN = /^[\w!#$%&'*+.^`|~-]*$/;
+
+/** A token that can be sent; throws a TickwireError for anything else. */
+export function checkToken(token: unknown): string {
+  if (typeof token === "string" && TOKEN.test(token)) return token;
+  const what = typeof token === "string" ? "one with characters that it cannot have" : `a ${typeof token}`;
+  throw new TickwireError("bad_option", `a token is a text such as a JWT, not ${what}`);
 }

@@ -7,6 +7,8 @@ const MAX_WAITING = 4096;
 export class Refill {
   /** The last sequence that is missing. */
   readonly until: number;
+  /** Some of it is not to be had. */
+  isLossy = false;
   readonly #waiting: Memory[] = [];
 
   constructor(until: number) {

@@ -1,4 +1,4 @@
-import { channelOf, hasTimeframes } from "../market/channel.ts";
+import { CHANNELS, channelOf, hasTimeframes } from "../market/channel.ts";
 import { TickwireError } from "./errors.ts";
 
 /** What is asked of a server; see the table of `subscribe` in README.md. A scalar is taken for a list. */
@@ -62,8 +62,9 @@ export function overlap(a: SubscribeSpec, b: SubscribeSpec): boolean {
   return timeless || meets(a.timeframes ?? "1m", b.timeframes ?? "1m");
 }
 
-function channelsOf({ channels = DEFAULT_CHANNELS }: SubscribeSpec): string[] {
-  return listOf(channels).map((name) => channelOf(name) ?? name);
+function channelsOf({ channels = DEFAULT_CHANNELS }: SubscribeSpec): readonly string[] {
+  const names = listOf(channels);
+  return names.includes("*") ? CHANNELS : names.map((name) => channelOf(name) ?? name);
 }
 
 function meets(a: string | readonly string[], b: string | readonly string[]): boolean {

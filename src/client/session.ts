@@ -1,31 +1,27 @@
-import { Backoff } from "../std/backoff.ts";
 import type { Clock } from "../std/clock.ts";
 import type { TimerHandle, Timers } from "../std/timers.ts";
+import { Addresses, type Next } from "./addresses.ts";
 import type { Cursor } from "./cursor.ts";
 import { TickwireError } from "./errors.ts";
 import type { LagMeter } from "./lag.ts";
-import type { Ack, AckedStream, Hello, ServerMessage, Unavailable } from "./message.ts";
+import { Link } from "./link.ts";
+import type { Ack, AckedStream, Hello, ServerMessage } from "./message.ts";
 import { readMessage } from "./message.ts";
 import type { Mode, ReconnectOptions, TokenProvider } from "./options.ts";
-import type { InstrumentName, Receiver, StreamInfo } from "./receiver.ts";
-import { requestOf, type SubscribeSpec } from "./request.ts";
-import type { Socket } from "./socket.ts";
-import { openSocket } from "./socket.ts";
+import type { InstrumentName, Receiver } from "./receiver.ts";
+import { overlap, requestOf, type SubscribeSpec } from "./request.ts";
 import { type StreamCounters, Streams, type Track } from "./streams.ts";
+import { type Attached, Wanted } from "./wanted.ts";
 
-const PROTOCOL = "tickwire.v1.flatbuffers";
-const BASE_MS = 200;
-const MAX_MS = 10_000;
-/** A connection that stood for so long makes the delays begin anew. */
-const HEALTHY_MS = 5_000;
-/** Heartbeats that may be missed before a connection counts as dead; and what a connection may take to be there. */
-const MISSED_HEARTBEATS = 3;
-const OPEN_MS = 10_000;
 /** One frame in so many tells how late frames are: reading the clock costs more than a frame. */
 const SAMPLED_FRAMES = 32;
 /** A server that closes with it will not have this client back as it is. */
 const CLOSE_POLICY = 1008;
 const REFUSED = /^(401|403) /;
+/** A subscription that a server refuses, which it had or another one had, is asked for again after so long. */
+const ASK_AGAIN_MS = 500;
+
+export type { Attached } from "./wanted.ts";
 
 /** What a session takes from its client, and tells it. */
 export interface SessionContext {
@@ -71,26 +67,6 @@ export interface Reconnected {
   readonly tookMs: number;
 }
 
-/** A subscription as the server has taken it. */
-export interface Attached {
-  readonly id: number;
-  streams: StreamInfo[];
-  unavailable: Unavailable[];
-  /** What the numbers of indicators mean. */
-  indicators: { id: number; name: string; lanes: string[] }[];
-}
-
-interface Wanted {
-  readonly attached: Attached;
-  spec: SubscribeSpec;
-  readonly receiver: Receiver;
-  /** Settles with the first ack, or the error in its place; undefined afterwards. */
-  settle: { resolve(attached: Attached): void; reject(error: TickwireError): void } | undefined;
-  acked: AckedStream[];
-  /** A replay of it is still coming. */
-  isReplaying: boolean;
-}
-
 /**
  * One connection to whichever server is there, made again whenever it is lost. Its subscriptions must not overlap: a
  * stream has one form on a connection. What was missed is asked for by position, and what cannot be had is a gap.
@@ -98,39 +74,33 @@ interface Wanted {
 export class Session {
   readonly streams: Streams;
   hello: Hello | undefined;
-  url: URL;
   readonly #context: SessionContext;
-  readonly #backoff: Backoff;
+  readonly #addresses: Addresses;
   readonly #wanted = new Map<number, Wanted>();
   /** Holes that are being filled, by the request's id. */
   readonly #refills = new Map<number, Track>();
   readonly #pings = new Map<number, number>();
-  #socket: Socket | undefined;
-  #generation = 0;
+  #link: Link | undefined;
   #lastId = 0;
-  #urlIndex = 0;
-  #attempts = 0;
   #timer: TimerHandle;
-  #watch: TimerHandle;
-  /** Something came since it was last asked. */
-  #heard = true;
+  readonly #askingAgain = new Set<TimerHandle>();
   #untilSample = 1;
   #openedAt = 0;
   #lostAt = 0;
-  #retryMs = 0;
   #closed = false;
-  /** Where to go on from: of this session's last connection, or of an earlier program. */
-  #resume: Cursor | undefined;
+  /** Where an earlier program stood: its first subscription goes on from there. */
+  #begins: Cursor | undefined;
   #before = { frames: 0, gaps: 0 };
-  #refusal: TickwireError | undefined;
 
-  constructor(context: SessionContext, resume: Cursor | undefined) {
+  constructor(context: SessionContext, begins: Cursor | undefined) {
     this.#context = context;
-    this.url = context.urls[0] as URL;
-    this.#resume = resume;
+    this.#begins = begins;
+    this.#addresses = new Addresses(context.urls, context.reconnect, context.random);
     this.streams = new Streams(context.counters, context.name, (track, from, to) => this.#fetch(track, from, to));
-    const { baseMs = BASE_MS, maxMs = MAX_MS } = context.reconnect;
-    this.#backoff = new Backoff({ baseMs, maxMs, healthyAfterMs: HEALTHY_MS }, context.random);
+  }
+
+  get url(): URL {
+    return this.#addresses.url;
   }
 
   /** The subscriptions, for whoever looks whether another one overlaps. */
@@ -148,105 +118,79 @@ export class Session {
 
   #connect(): void {
     if (this.#closed) return;
-    this.#generation += 1;
-    const generation = this.#generation;
-    this.url = this.#context.urls[this.#urlIndex] as URL;
-    this.#heard = true;
-    this.#openSoon(generation).catch((error: unknown) => {
-      if (generation !== this.#generation) return;
-      if (error instanceof TickwireError && error.code === "not_here") this.#fail(error);
-      else this.#lost(generation, 1006, (error as Error).message);
+    this.#link = new Link(this.url, this.#context, {
+      text: (text) => this.#text(text),
+      bytes: (bytes) => this.#bytes(bytes),
+      lost: (code, reason) => this.#lost(code, reason),
+      failed: (error) => this.#fail(error),
     });
-    this.#watchOver(generation);
-  }
-
-  async #openSoon(generation: number): Promise<void> {
-    const { token, heartbeatMs } = this.#context;
-    const text = typeof token === "function" ? await token() : token;
-    const url = new URL(this.url);
-    url.pathname = `${url.pathname.replace(/\/$/, "")}/stream`;
-    url.search = new URLSearchParams({ time_unit: "us", heartbeat_ms: String(heartbeatMs) }).toString();
-    const socket = await openSocket(url, text ? [PROTOCOL, `bearer.${text}`] : [PROTOCOL], {
-      open: () => {},
-      text: (message) => {
-        if (generation === this.#generation) this.#text(message);
-      },
-      bytes: (bytes) => {
-        if (generation === this.#generation) this.#bytes(bytes);
-      },
-      closed: (code, reason) => this.#lost(generation, code, reason),
-    });
-    if (generation === this.#generation && !this.#closed) this.#socket = socket;
-    else socket.terminate();
   }
 
   #now(): number {
     return this.#context.clock.now();
   }
 
-  /** Nothing may be silent for longer than some heartbeats: a connection that is half open says nothing. */
-  #watchOver(generation: number): void {
-    const { timers, heartbeatMs } = this.#context;
-    const patience = this.hello === undefined ? OPEN_MS : MISSED_HEARTBEATS * heartbeatMs;
-    this.#heard = false;
-    this.#watch = timers.setTimeout(() => {
-      if (generation !== this.#generation || this.#closed) return;
-      if (this.#heard) return this.#watchOver(generation);
-      this.#lost(generation, 1006, `nothing came for ${patience} ms`);
-    }, patience);
-  }
-
   /** The connection is gone, or never was: the next address, or after all of them a delay. */
-  #lost(generation: number, code: number, reason: string): void {
-    if (generation !== this.#generation || this.#closed) return;
-    const { timers, urls, reconnect } = this.#context;
-    this.#generation += 1;
-    timers.clearTimeout(this.#watch);
-    this.#socket?.terminate();
-    this.#socket = undefined;
-    const wasLive = this.hello !== undefined;
+  #lost(code: number, reason: string): void {
     const why = reason === "" ? `closed with ${code}` : reason;
-    if (wasLive) this.#leave(why);
-    if (code === CLOSE_POLICY || REFUSED.test(reason)) {
-      this.#refusal = new TickwireError("refused", `${this.url.host}: ${why}`);
-    }
-    this.#urlIndex = (this.#urlIndex + 1) % urls.length;
-    if (this.#urlIndex === 0 && this.#refusal !== undefined) return this.#fail(this.#refusal);
-    if (this.#urlIndex === 0) this.#attempts += 1;
-    if (this.#attempts >= (reconnect.attempts ?? Number.POSITIVE_INFINITY)) {
-      return this.#fail(new TickwireError("unavailable", `no server after ${this.#attempts} attempts: ${why}`));
-    }
-    const delay = this.#delay(wasLive);
-    this.#context.disconnected(why, delay);
-    this.#timer = timers.setTimeout(() => this.#connect(), delay);
+    const isRefused = code === CLOSE_POLICY || REFUSED.test(reason);
+    this.#leave(why, isRefused ? new TickwireError("refused", `${this.url.host}: ${why}`) : undefined);
   }
 
-  #delay(wasLive: boolean): number {
-    const asked = this.#retryMs;
-    this.#retryMs = 0;
-    if (this.#urlIndex !== 0) return 0;
-    // A server that is being started anew says when it wants its clients back; another one takes them at once.
-    const { urls, retryAtOnce } = this.#context;
-    if (wasLive && asked > 0 && urls.length === 1 && !retryAtOnce) return asked;
-    return this.#backoff.next();
+  #leave(why: string, refusal: TickwireError | undefined): void {
+    const { timers } = this.#context;
+    this.#link?.end();
+    this.#link = undefined;
+    for (const timer of this.#askingAgain) timers.clearTimeout(timer);
+    this.#askingAgain.clear();
+    let next: Next;
+    if (this.hello === undefined) next = this.#addresses.failed(refusal);
+    else {
+      this.#lostAt = this.#now();
+      next = this.#addresses.lost((this.#lostAt - this.#openedAt) / 1000, refusal);
+      this.#keep(why);
+    }
+    if ("error" in next) return this.#fail(next.error);
+    if ("exhausted" in next) {
+      return this.#fail(new TickwireError("unavailable", `no server after ${next.exhausted} attempts: ${why}`));
+    }
+    this.#context.disconnected(why, next.delayMs);
+    this.#timer = timers.setTimeout(() => this.#connect(), next.delayMs);
   }
 
-  /** Keeps where the connection stood. */
-  #leave(reason: string): void {
+  /** Keeps where each subscription stood; one that this connection had not got to stands where it did before. */
+  #keep(reason: string): void {
+    const { streams } = this;
     this.hello = undefined;
-    this.#lostAt = this.#now();
-    this.#backoff.wasGoodFor((this.#lostAt - this.#openedAt) / 1000);
-    this.#resume = this.cursor();
+    for (const wanted of this.#wanted.values()) {
+      if (wanted.isAcked && !this.#isUntouched(wanted)) {
+        wanted.hasBegun = true;
+        const { epoch, position } = streams;
+        wanted.resume = { epoch, position, held: streams.held(wanted.attached.id) };
+      }
+      wanted.isAcked = false;
+    }
+    streams.endRefills();
     this.#refills.clear();
     this.#pings.clear();
     for (const { receiver } of this.#wanted.values()) receiver.disconnected(reason);
   }
 
-  /** Where this session stands: everything up to it was handed on. */
+  /** True while a past that was asked for by its time has not begun to come. */
+  #isUntouched({ isReplaying, resume, acked }: Wanted): boolean {
+    return (
+      isReplaying && resume === undefined && acked.every(({ stream }) => this.streams.heldOf(stream) === undefined)
+    );
+  }
+
+  /** Where this session stands: everything up to it was handed on. Undefined while that cannot be said in one. */
   cursor(): Cursor | undefined {
     const { streams } = this;
-    if (streams.epoch === 0) return this.#resume;
-    return { epoch: streams.epoch, position: streams.position, held: streams.held() };
+    if (this.#begins !== undefined) return this.#begins;
+    for (const wanted of this.#wanted.values()) {
+      if (!wanted.isAcked || this.#isUntouched(wanted)) return undefined;
+    }
+    return streams.epoch === 0 ? undefined : { epoch: streams.epoch, position: streams.position, held: streams.held() };
   }
 
   #fail(error: TickwireError): void {
@@ -257,11 +201,11 @@ export class Session {
 
   /** Hot path. */
   #bytes(bytes: Uint8Array): void {
-    this.#heard = true;
     if (!this.streams.take(bytes)) {
       this.#context.error(new TickwireError("protocol", `${bytes.length} bytes came that are no frame`));
       return;
     }
+    if (this.streams.needsSnapshot) return this.#beginAnew();
     this.#untilSample -= 1;
     if (this.#untilSample > 0) return;
     this.#untilSample = SAMPLED_FRAMES;
@@ -269,8 +213,12 @@ export class Session {
     this.#context.lag.note(newest.tsExchange, newest.tsPublish, this.#now());
   }
 
+  /** A book cannot go on: whoever comes back without it is sent a snapshot, and misses nothing of the rest. */
+  #beginAnew(): void {
+    this.#lost(1006, "a hole in a book cannot be filled");
+  }
+
   #text(text: string): void {
-    this.#heard = true;
     const message = readMessage(text);
     if (message === undefined) {
       this.#context.error(new TickwireError("protocol", "a text came that is no message"));
@@ -304,69 +252,49 @@ export class Session {
       case "pong":
         return this.#ponged(message.id, message.ts_server);
       case "server_shutdown":
-        this.#retryMs = message.retry_after_ms;
-        return;
+        return this.#shutDown(message.retry_after_ms);
       case "error":
         return this.#refused(message.id, message.code, message.message);
     }
   }
 
+  /** A server that is being started anew says when it wants its clients back; another one takes them at once. */
+  #shutDown(retryMs: number): void {
+    const { urls, retryAtOnce } = this.#context;
+    if (urls.length === 1 && !retryAtOnce) this.#addresses.askedToWait(retryMs);
+  }
+
   #greet(hello: Hello): void {
-    const { require, urls } = this.#context;
+    const { require, counters, lag } = this.#context;
     if (require !== undefined && hello.mode !== require) {
-      this.#refusal = new TickwireError("wrong_mode", `${this.url.host} is ${hello.mode}, not ${require}`);
-      this.#socket?.terminate();
-      return this.#lost(this.#generation, 1000, this.#refusal.message);
+      const why = `${this.url.host} is ${hello.mode}, not ${require}`;
+      return this.#leave(why, new TickwireError("wrong_mode", why));
     }
     this.hello = hello;
     this.#untilSample = 1;
-    this.#refusal = undefined;
-    this.#attempts = 0;
-    this.#urlIndex = urls.indexOf(this.url);
     this.#openedAt = this.#now();
-    this.#before = { frames: this.#context.counters.frames, gaps: this.#context.counters.gaps };
-    this.#context.lag.forget();
-    const resume = this.#resume;
-    if (resume === undefined || resume.epoch !== hello.epoch) {
-      this.streams.forget();
-      this.streams.standAt(hello.epoch, hello.position);
-    }
+    this.#before = { frames: counters.frames, gaps: counters.gaps };
+    lag.forget();
     this.#context.connected(hello, this.url);
-    for (const wanted of this.#wanted.values()) this.#request(wanted, resume);
-    if (this.#wanted.size === 0) this.#resume = resume;
-    this.#context.timers.clearTimeout(this.#watch);
-    this.#watchOver(this.#generation);
+    for (const wanted of this.#wanted.values()) this.#send(wanted.message());
+    this.#link?.greeted();
     this.#ping();
     this.#finish();
   }
 
-  #request(wanted: Wanted, resume: Cursor | undefined): void {
-    const { from, strict, ...spec } = wanted.spec;
-    const isFirst = wanted.settle !== undefined;
-    const past = isFirst && resume === undefined ? { from, strict } : {};
-    const body = requestOf({ ...spec, ...past } as SubscribeSpec);
-    wanted.isReplaying = resume !== undefined || past.from !== undefined;
-    this.#send({ type: "subscribe", id: wanted.attached.id, ...body, ...(resume === undefined ? {} : { resume }) });
-  }
-
   #send(message: object): void {
-    this.#socket?.send(JSON.stringify(message));
+    this.#link?.send(message);
   }
 
   /** Subscribes; resolves with the server's ack, rejects with its error. The client stays subscribed until `detach`. */
   attach(spec: SubscribeSpec, receiver: Receiver): Promise<Attached> {
     requestOf(spec);
     this.#lastId += 1;
-    const attached: Attached = { id: this.#lastId, streams: [], unavailable: [], indicators: [] };
     return new Promise((resolve, reject) => {
-      const settle = { resolve, reject };
-      const wanted: Wanted = { attached, spec, receiver, settle, acked: [], isReplaying: false };
-      this.#wanted.set(attached.id, wanted);
-      if (this.hello === undefined) return;
-      // What an earlier program had goes on with the first subscription; later ones begin now.
-      const resume = this.#wanted.size === 1 ? this.#resume : undefined;
-      this.#resume = undefined;
-      this.#request(wanted, resume);
+      const begins = this.#begins;
+      const wanted = new Wanted(this.#lastId, spec, receiver, { resolve, reject }, begins);
+      this.#wanted.set(this.#lastId, wanted);
+      if (this.hello !== undefined) this.#send(wanted.message());
     });
   }
 
@@ -376,45 +304,73 @@ export class Session {
     if (this.hello !== undefined) this.#send({ type: "unsubscribe", subscription: id });
   }
 
-  /** Asks for something else under the same subscription. */
+  /** Asks for something else under the same subscription, which stays as it is when that is refused. */
   change(id: number, spec: SubscribeSpec): Promise<Attached> {
     const wanted = this.#wanted.get(id);
     if (wanted === undefined) return Promise.reject(new TickwireError("closed", "the subscription was closed"));
     requestOf(spec);
+    for (const other of this.#wanted.values()) {
+      if (other === wanted || !overlap(other.spec, spec)) continue;
+      return Promise.reject(new TickwireError("bad_option", "change: another subscription has some of these streams"));
+    }
+    if (wanted.settle !== undefined) {
+      return Promise.reject(new TickwireError("bad_option", "change: the one before has not been answered"));
+    }
+    wanted.before = wanted.spec;
     wanted.spec = spec;
+    // What it had goes on; a past is asked for only by a change that names one.
+    wanted.hasBegun = spec.from === undefined;
     return new Promise((resolve, reject) => {
       wanted.settle = { resolve, reject };
-      if (this.hello !== undefined) this.#request(wanted, undefined);
+      if (this.hello === undefined) return;
+      wanted.resume = undefined;
+      this.#send(wanted.message());
     });
   }
 
   #acked(ack: Ack): void {
     const wanted = this.#wanted.get(ack.id);
     if (wanted === undefined) return;
-    const { attached, receiver, settle, spec } = wanted;
-    const again = settle === undefined;
+    const { attached, settle, resume, receiver, isAcked } = wanted;
+    const isAgain = settle === undefined && !isAcked;
+    const isResumed = ack.resume === "resumed" || ack.resume === "restarted";
     const hello = this.hello as Hello;
-    const resumed = ack.resume === "resumed" || ack.resume === "restarted";
-    const begins = this.#resume;
-    const epoch = ack.resume === "restarted" && begins !== undefined ? begins.epoch : hello.epoch;
-    const hadPast = wanted.isReplaying && !resumed && spec.from !== undefined && ack.resume === undefined;
-    wanted.isReplaying = resumed || hadPast;
+    const epoch = ack.resume === "restarted" && resume !== undefined ? resume.epoch : hello.epoch;
+    wanted.isReplaying = resume === undefined ? wanted.isReplaying : isResumed;
+    this.#begins = undefined;
+    // Streams of an ack that does not list them are announced.
+    if (ack.stream_count === undefined) this.streams.forget(ack.id, new Set(ack.streams.map(({ stream }) => stream)));
+    if (this.streams.epoch === 0 || (!isResumed && this.streams.epoch !== hello.epoch)) {
+      if (isResumed && resume !== undefined) this.streams.standAt(resume.epoch, resume.position);
+      else this.streams.standAt(hello.epoch, hello.position);
+    }
     wanted.acked = ack.streams;
-    const kept = new Set<number>();
     attached.streams = ack.streams.map((acked) => {
-      kept.add(acked.stream);
-      const known = resumed ? (this.streams.heldOf(acked.stream) ?? begins?.held[acked.stream]) : undefined;
-      // A stream that was born while nobody was connected begins with its first frame.
-      const held = hadPast ? undefined : resumed ? (known ?? (acked.resumable ? 0 : acked.seq)) : acked.seq;
+      const held = this.#heldAt(acked, wanted, epoch, isResumed);
       return this.streams.add(acked, ack.id, receiver, epoch, held);
     });
     attached.unavailable = ack.unavailable;
     attached.indicators = ack.indicators ?? [];
+    wanted.isAcked = true;
+    wanted.before = undefined;
     wanted.settle = undefined;
+    if (!wanted.isReplaying) wanted.hasBegun = true;
     settle?.resolve(attached);
-    if (again) receiver.connected(!resumed);
-    if (again && !wanted.isReplaying) receiver.level();
+    if (isAgain) receiver.connected(!isResumed);
+    if (isAgain && !wanted.isReplaying) receiver.level();
     this.#finish();
+  }
+
+  /** The last sequence that this client has of a stream, when its subscription is taken; undefined when not known. */
+  #heldAt(acked: AckedStream, wanted: Wanted, epoch: number, isResumed: boolean): number | undefined {
+    if (isResumed) {
+      const { resume } = wanted;
+      const known =
+        this.streams.heldIn(acked.stream, epoch) ?? (resume?.epoch === epoch ? resume.held[acked.stream] : undefined);
+      // A stream that was born while nobody was connected begins with its first frame, or with a snapshot.
+      return known ?? (acked.resumable ? undefined : acked.seq);
+    }
+    return wanted.isReplaying ? undefined : acked.seq;
   }
 
   #added(id: number, acked: AckedStream): void {
@@ -422,28 +378,32 @@ export class Session {
     if (wanted === undefined) return;
     const hello = this.hello as Hello;
     wanted.acked.push(acked);
-    const held = wanted.isReplaying ? this.streams.heldOf(acked.stream) : acked.seq;
+    const held = wanted.isReplaying ? this.streams.heldIn(acked.stream, hello.epoch) : acked.seq;
     wanted.attached.streams.push(this.streams.add(acked, id, wanted.receiver, hello.epoch, held));
   }
 
   #replayed(id: number): void {
     const track = this.#refills.get(id);
-    if (track !== undefined) {
-      this.#refills.delete(id);
-      return this.streams.endRefill(track);
-    }
+    if (track !== undefined) return this.#refilled(id, track);
     const wanted = this.#wanted.get(id);
     if (wanted === undefined) return;
     wanted.isReplaying = false;
+    wanted.hasBegun = true;
     this.streams.settle(id, wanted.acked);
     wanted.receiver.level();
     this.#finish();
   }
 
+  #refilled(id: number, track: Track): void {
+    this.#refills.delete(id);
+    this.streams.endRefill(track);
+    if (this.streams.needsSnapshot) this.#beginAnew();
+  }
+
   /** Says that the connection is there again, once all that was missed has come. */
   #finish(): void {
     if (this.#lostAt === 0) return;
-    for (const { isReplaying, acked } of this.#wanted.values()) if (isReplaying || acked.length === 0) return;
+    for (const { isReplaying, isAcked } of this.#wanted.values()) if (isReplaying || !isAcked) return;
     const { counters } = this.#context;
     const tookMs = (this.#now() - this.#lostAt) / 1000;
     this.#lostAt = 0;
@@ -461,14 +421,41 @@ export class Session {
   #refused(id: number | null, code: string, message: string): void {
     const error = new TickwireError(code as "bad_request", message);
     const track = id === null ? undefined : this.#refills.get(id);
-    if (id !== null && track !== undefined) {
-      this.#refills.delete(id);
-      return this.streams.endRefill(track);
-    }
+    if (id !== null && track !== undefined) return this.#refilled(id, track);
     const wanted = id === null ? undefined : this.#wanted.get(id);
-    if (wanted?.settle === undefined) return this.#context.error(error);
-    this.#wanted.delete(id as number);
-    wanted.settle.reject(error);
+    if (wanted === undefined) return this.#context.error(error);
+    const { settle, before } = wanted;
+    if (settle !== undefined && before === undefined) {
+      this.#wanted.delete(wanted.attached.id);
+      return settle.reject(error);
+    }
+    if (settle !== undefined && before !== undefined) {
+      wanted.settle = undefined;
+      wanted.spec = before;
+      wanted.before = undefined;
+      wanted.hasBegun = true;
+      settle.reject(error);
+      // On this connection it is still what it was.
+      if (wanted.isAcked) return;
+    } else this.#context.error(error);
+    this.#askAgain(wanted, code);
+  }
+
+  /** A subscription was there, and this server has not got it, or not now. */
+  #askAgain(wanted: Wanted, code: string): void {
+    const { timers } = this.#context;
+    // What it wants to go on from is not understood: it begins anew, and what it missed is not known.
+    if (code === "bad_request" && wanted.resume !== undefined) {
+      for (const info of wanted.attached.streams) {
+        wanted.receiver.gap({ stream: info, from: undefined, to: undefined, reason: "epoch" });
+      }
+      wanted.resume = undefined;
+    }
+    const timer = timers.setTimeout(() => {
+      this.#askingAgain.delete(timer);
+      if (this.hello !== undefined && this.#wanted.has(wanted.attached.id)) this.#send(wanted.message());
+    }, ASK_AGAIN_MS);
+    this.#askingAgain.add(timer);
   }
 
   #beat({ ts_server, position, queue_bytes, lag_ms }: Extract<ServerMessage, { type: "heartbeat" }>): void {
@@ -493,10 +480,9 @@ export class Session {
   close(): void {
     const { timers } = this.#context;
     this.#closed = true;
-    this.#generation += 1;
     timers.clearTimeout(this.#timer);
-    timers.clearTimeout(this.#watch);
-    this.#socket?.close();
+    for (const timer of this.#askingAgain) timers.clearTimeout(timer);
+    this.#link?.close();
     const error = new TickwireError("closed", "the client was closed");
     for (const { settle } of this.#wanted.values()) settle?.reject(error);
     this.#wanted.clear();

@@ -2,13 +2,11 @@ import { grown } from "../std/grow.ts";
 import { FLAG_DERIVED, MAX_FRAME_BYTES } from "../wire/frame-flags.ts";
 import { FrameView } from "../wire/generated/views.ts";
 import { type Memory, scratchMemory } from "../wire/memory.ts";
+import { attachFrame } from "./frame-check.ts";
 import type { AckedStream, GapMessage } from "./message.ts";
 import type { InstrumentName, Receiver, StreamInfo } from "./receiver.ts";
 import { Refill } from "./refill.ts";
 
-/** `TWF1`, as the second word of a frame. */
-const IDENTIFIER = 0x31465754;
-const LEAST_FRAME_BYTES = 32;
 /** Nothing of the stream's past is known: whatever comes first is its beginning. */
 const UNKNOWN = -1;
 
@@ -59,7 +57,9 @@ export class Streams {
   #held = new Float64Array(64);
   #at = new Float64Array(64);
   #slots = 0;
-  /** [epoch, position] of the newest frame. */
+  /** A book has a hole for good: until a snapshot comes, its changes are of no use, and nobody sends one unasked. */
+  needsSnapshot = false;
+  /** [epoch, position] of the frame that came last. */
   readonly #reached = new Float64Array(2);
 
   constructor(counters: StreamCounters, name: (exchange: string, symbol: string) => InstrumentName, fetch: Fetch) {
@@ -78,14 +78,10 @@ export class Streams {
     const { counters } = this;
     const memory = this.#memory;
     const { length } = bytes;
-    if (length > MAX_FRAME_BYTES || length < LEAST_FRAME_BYTES) return this.#malformed();
+    if (length > MAX_FRAME_BYTES) return this.#malformed();
     memory.u8.set(bytes);
-    const root = memory.i32[0];
     const frame = this.#frame;
-    if (memory.i32[1] !== IDENTIFIER || !(root > 0 && root < length) || !frame.attach(memory, root)) {
-      return this.#malformed();
-    }
-    if (!(frame.payloadAt > 0 && frame.payloadAt < length)) return this.#malformed();
+    if (!attachFrame(frame, memory, length)) return this.#malformed();
     counters.frames += 1;
     counters.bytes += length;
     this.#accept(frame, memory, length);
@@ -100,10 +96,9 @@ export class Streams {
   #accept(frame: FrameView, memory: Memory, length: number): void {
     const track = this.#tracks.get(frame.stream);
     const reached = this.#reached;
-    if (frame.epoch !== reached[0] || frame.position > reached[1]) {
-      reached[0] = frame.epoch;
-      reached[1] = frame.position;
-    }
+    // Not the highest: while the server goes through the past, it is where it is that everything has come up to.
+    reached[0] = frame.epoch;
+    reached[1] = frame.position;
     if (track === undefined) {
       this.counters.unknown += 1;
       return;
@@ -168,15 +163,26 @@ export class Streams {
     if (refill === undefined) return;
     track.refill = undefined;
     const held = this.#held[slot] as number;
-    if (held < refill.until) this.#lose(track, held + 1, refill.until, "window");
+    if (held < refill.until) {
+      refill.isLossy = true;
+      this.#lose(track, held + 1, refill.until, "window");
+    }
+    if (refill.isLossy && track.info.channel === "orderbook") return this.#beginAnew(track);
     for (const memory of refill.take()) {
       this.#later.attach(memory, memory.i32[0] as number);
       this.#accept(this.#later, memory, memory.u8.length);
     }
   }
 
+  /** Forgets how far a stream had come: who resumes without saying is sent a snapshot. */
+  #beginAnew({ slot }: Track): void {
+    this.#held[slot] = UNKNOWN;
+    this.needsSnapshot = true;
+  }
+
   #lose(track: Track, from: number | undefined, to: number | undefined, reason: string): void {
     this.counters.gaps += 1;
+    if (track.refill !== undefined) track.refill.isLossy = true;
     if (to !== undefined) this.#held[track.slot] = Math.max(this.#held[track.slot] as number, to);
     track.receiver.gap({ stream: track.info, from, to, reason });
   }
@@ -191,13 +197,21 @@ export class Streams {
     this.#lose(track, first, to ?? undefined, reason);
   }
 
-  /** A stream of a subscription: where it stands, `held` being its last sequence of an epoch, undefined when not known. */
+  /**
+   * A stream of a subscription: where it stands, `held` being its last sequence of an epoch, undefined when not known. A
+   * hole that is being filled on this connection goes on being filled.
+   */
   add(acked: AckedStream, owner: number, receiver: Receiver, epoch: number, held: number | undefined): StreamInfo {
     const known = this.#tracks.get(acked.stream);
     const instrument = this.#name(acked.exchange, acked.symbol);
-    if (known !== undefined && known.owner === owner && known.info.instrument === instrument) {
+    if (
+      known !== undefined &&
+      known.owner === owner &&
+      known.info.instrument === instrument &&
+      known.info.resumable === acked.resumable
+    ) {
+      if (known.refill !== undefined) return known.info;
       known.epoch = epoch;
-      known.refill = undefined;
       this.#held[known.slot] = held ?? UNKNOWN;
       return known.info;
     }
@@ -224,6 +238,11 @@ export class Streams {
     return held === UNKNOWN ? undefined : held;
   }
 
+  /** The same, of an epoch. */
+  heldIn(stream: number, epoch: number): number | undefined {
+    return this.#tracks.get(stream)?.epoch === epoch ? this.heldOf(stream) : undefined;
+  }
+
   /** A past has come to its end: streams that had nothing in it stand where the ack said. */
   settle(owner: number, acked: readonly AckedStream[]): void {
     for (const { stream, seq } of acked) {
@@ -232,10 +251,16 @@ export class Streams {
     }
   }
 
-  /** Drops the streams of a subscription, or all. */
-  forget(owner?: number): void {
+  /** The connection is gone, and the answers to what was asked for with it. */
+  endRefills(): void {
+    for (const track of this.#tracks.values()) track.refill = undefined;
+    this.needsSnapshot = false;
+  }
+
+  /** Drops the streams of a subscription but for those that are kept. */
+  forget(owner: number, kept?: ReadonlySet<number>): void {
     for (const [stream, track] of this.#tracks) {
-      if (owner === undefined || track.owner === owner) this.#tracks.delete(stream);
+      if (track.owner === owner && kept?.has(stream) !== true) this.#tracks.delete(stream);
     }
     if (this.#tracks.size === 0) this.#slots = 0;
   }
@@ -259,12 +284,12 @@ export class Streams {
     return position;
   }
 
-  /** The last sequences of the newest epoch, by stream. */
-  held(): Record<string, number> {
+  /** The last sequences of the epoch that came last, by stream: of one subscription, or of all. */
+  held(of?: number): Record<string, number> {
     const held: Record<string, number> = {};
-    for (const [stream, { epoch, slot }] of this.#tracks) {
+    for (const [stream, { epoch, slot, owner }] of this.#tracks) {
       const last = this.#held[slot] as number;
-      if (epoch === this.epoch && last !== UNKNOWN) held[stream] = last;
+      if (epoch === this.epoch && last !== UNKNOWN && (of === undefined || of === owner)) held[stream] = last;
     }
     return held;
   }

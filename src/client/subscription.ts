@@ -217,7 +217,9 @@ export class Subscription implements Receiver {
 
   /** Asks for something else in its place; streams that stay go on without a hole. */
   async change(change: Partial<SubscribeSpec>): Promise<void> {
-    const spec = { ...this.#spec, ...change };
+    // Its past has been had.
+    const { from: _from, strict: _strict, ...kept } = this.#spec;
+    const spec = { ...kept, ...change };
     if (this.#session === undefined || this.#attached === undefined) return;
     await this.#session.change(this.#attached.id, spec);
     this.#spec = spec;

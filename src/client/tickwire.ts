@@ -278,9 +278,9 @@ export class Tickwire {
 
   #report(error: TickwireError): void {
     this.#errors += 1;
-    for (const handler of this.#emitter.of("error")) {
+    for (const { call } of this.#emitter.of("error")) {
       try {
-        (handler as (error: TickwireError) => void)(error);
+        (call as (error: TickwireError) => void)(error);
       } catch (cause) {
         this.#timers.setTimeout(() => {
           throw cause;
