@@ -309,5 +309,7 @@ test("paced, it begins with the first subscription and a slow client gets every 
   const expected = stored(directory).filter((bytes) => decoder.decode(bytes).type === "trade").length;
   assert.equal(trades, expected);
   assert.deepEqual(probe.messages("gap"), []);
+  const announced = new Set(probe.messages("stream_added").map(({ stream }) => (stream as { stream: number }).stream));
+  for (const { stream } of probe.frames) assert.ok(announced.has(stream), `stream ${stream} was announced`);
   await probe.close();
 });

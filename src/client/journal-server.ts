@@ -25,9 +25,9 @@ export interface JournalServer {
 export async function openJournalServer(options: JournalOptions): Promise<JournalServer> {
   const { spawn, program } = await surroundings();
   const { journal, from, to, speed = "max", recompute = false } = options;
-  const flags = ["--port", "0", "--paced", "--speed", String(speed), "--log-level", "warn"];
-  if (from !== undefined) flags.push("--from", from);
-  if (to !== undefined) flags.push("--to", to);
+  const flags = ["--port=0", "--paced", `--speed=${speed}`, "--log-level=warn"];
+  if (from !== undefined) flags.push(`--from=${from}`);
+  if (to !== undefined) flags.push(`--to=${to}`);
   if (recompute) flags.push("--recompute");
   const child = spawn(process.execPath, [program, "replay", journal, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
   let said = "";

@@ -89,6 +89,7 @@ export class Catalog {
   readonly #reserved = new Map<string, number>();
   readonly #onActive: ((instrument: Instrument) => void)[] = [];
   readonly #onListed: ((instrument: Instrument) => void)[] = [];
+  readonly #onChannels: ((instrument: Instrument) => void)[] = [];
 
   /** Keeps an id for a name: what was journalled under it stays true. Before the first is registered; `""` is the venue. */
   reserve(exchange: string, symbol: string, id: number): void {
@@ -120,7 +121,10 @@ export class Catalog {
     const known = this.#byName.get(nameKey(exchange, listing.symbol));
     if (known) {
       this.revision += 1;
-      return Object.assign(known, listing);
+      const gains = listing.channels.some((channel) => !known.channels.includes(channel));
+      Object.assign(known, listing);
+      if (gains && known.active) for (const listener of this.#onChannels) listener(known);
+      return known;
     }
     const instrument: Instrument = {
       ...listing,
@@ -157,6 +161,11 @@ export class Catalog {
   /** Called for every instrument or venue registered from now on. */
   onListed(listener: (instrument: Instrument) => void): void {
     this.#onListed.push(listener);
+  }
+
+  /** Called when an active instrument has channels that it had not before. */
+  onChannels(listener: (instrument: Instrument) => void): void {
+    this.#onChannels.push(listener);
   }
 
   /** Called when an instrument becomes active for the first time. */

@@ -7,6 +7,7 @@ import { describe } from "../indicators/describe.ts";
 import type { IndicatorSet } from "../indicators/registry.ts";
 import { instrumentOf } from "../market/channel.ts";
 import { CLOSE_SHUTTING_DOWN, CLOSE_TOO_SLOW, RequestError } from "../market/errors.ts";
+import type { Instrument } from "../market/instrument.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Turn } from "../std/turn.ts";
 import { JsonTwin } from "../wire/json.ts";
@@ -131,9 +132,11 @@ export class Server {
     // A recording's time says nothing of how long a turn took.
     if (mode === "replay") turn.onEnd(() => publisher.endTurn(turn.now()));
     else turn.onEnd(() => latency.endTurn(publisher));
-    engine.catalog.onActive((instrument) => {
+    const announce = (instrument: Instrument) => {
       for (const client of this.#clients) client.activated(instrument);
-    });
+    };
+    engine.catalog.onActive(announce);
+    engine.catalog.onChannels(announce);
     this.#route();
   }
 
