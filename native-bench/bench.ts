@@ -7,6 +7,7 @@ import { cpus } from "node:os";
 import { isMainThread } from "node:worker_threads";
 import { inlineMore } from "../src/std/compiler.ts";
 import { APART_FLAG, apart } from "./apart.ts";
+import { type ClientDecode, clientDecode } from "./client-decode.ts";
 import { garbageOf } from "./garbage.ts";
 import { FOLLOW, follow, type Join, joinAll } from "./join.ts";
 import { type JournalCost, journalCost } from "./journal-cost.ts";
@@ -35,6 +36,7 @@ const APART: Record<string, (...args: string[]) => unknown> = {
   memory: () => memoryOf(MANY),
   join: () => joinAll(MANY),
   resume: () => resumeCost(),
+  client: () => clientDecode(),
   journal: (pauseMs) => journalCost(Number(pauseMs)),
   start: () => startWith(MANY),
   measuring: () => measuring(),
@@ -135,6 +137,14 @@ async function main(): Promise<void> {
     const { plainNs, journaledNs, ratio } = journal[index] as JournalCost;
     print(`a trade without -> with a journal, ${name}`, `${ns(plainNs)} -> ${ns(journaledNs)}, x ${ratio.toFixed(3)}`);
   }
+  const client = apart<ClientDecode>("client");
+  const millions = (perSecond: number) => `${(perSecond / 1e6).toFixed(2)} M frames/s`;
+  print(
+    "a client's handlers, from a message's bytes on",
+    `${millions(client.perSecond)}, ${client.bytesPerFrame.toFixed(2)} bytes a frame, ${client.collections} collections`,
+  );
+  print("  through the WebSocket library on loopback", millions(client.socketPerSecond));
+  print("  JSON.parse of the twins, the same fields", millions(client.jsonPerSecond));
   const memory = apart<Memory>("memory");
   print(`memory that ${MANY} instruments with trades take`, `${memory.rssMiB.toFixed(0)} MiB resident`);
   if (process.argv.includes("--json")) {
@@ -150,6 +160,7 @@ async function main(): Promise<void> {
       joins,
       resume,
       journal,
+      client,
       memory,
     };
     console.log(JSON.stringify(figures));

@@ -1,9 +1,9 @@
-import { fileURLToPath } from "node:url";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import WebSocket, { WebSocketServer } from "ws";
 import { StreamCounters, Streams } from "../src/client/streams.ts";
 import { Subscription } from "../src/client/subscription.ts";
 import { SystemClock } from "../src/std/clock.ts";
-import { inlineMore } from "../src/std/compiler.ts";
-import { systemTimers } from "../src/std/timers.ts";
 import { JsonTwin } from "../src/wire/json.ts";
 import { garbageOf, settle } from "./garbage.ts";
 import { catalogWith, encodeAll, STRIDE, tradeFrames } from "./peers-frames.ts";
@@ -13,6 +13,9 @@ import { tradeColumns } from "./peers-trades.ts";
 const FRAMES = 1024;
 const TOTAL = 1_000_000;
 const ROUNDS = 9;
+const SOCKET_PASSES = 200;
+/** JSON.parse takes ten times as long: it gets one pass in so many. */
+const JSON_SHARE = 8;
 
 /** The SDK in handler mode, from a message's bytes to the program's handler, beside JSON.parse and the same fields. */
 export interface ClientDecode {
@@ -22,6 +25,8 @@ export interface ClientDecode {
   bytesPerFrame: number;
   collections: number;
   jsonPerSecond: number;
+  /** The same handlers behind `ws`: a sender of the same process shares the core. */
+  socketPerSecond: number;
 }
 
 /** What the program reads of each trade: price, size, side, the venue's time. */
@@ -43,14 +48,14 @@ class Decoding {
       throw new Error("nothing is missing");
     },
   );
-  readonly #messages: Buffer[];
+  readonly messages: Buffer[];
   readonly #begin: () => void;
   trades = 0;
 
   constructor(frames: ReturnType<typeof tradeFrames>) {
     const encoder = encodeAll(frames);
     // As they lie in what a socket read: one after the other, behind two bytes of header each.
-    this.#messages = frames.map((_, index) => Buffer.from(encoder.bytes(index)));
+    this.messages = frames.map((_, index) => Buffer.from(encoder.bytes(index)));
     const [first] = frames as [(typeof frames)[0]];
     const subscription = new Subscription(
       {
@@ -83,8 +88,12 @@ class Decoding {
     this.#begin();
   }
 
+  take(bytes: Uint8Array): void {
+    this.#streams.take(bytes);
+  }
+
   pass(): void {
-    const messages = this.#messages;
+    const messages = this.messages;
     for (let index = 0; index < messages.length; index += 1) this.#streams.take(messages[index]);
   }
 }
@@ -109,15 +118,20 @@ export async function clientDecode(): Promise<ClientDecode> {
   const theirs: number[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
     settle();
-    const begun = performance.now();
+    let [own, other] = [0, 0];
+    // In turn, a little of each, so that a neighbour who is busy for a while meets both.
     for (let pass = 0; pass < passes; pass += 1) {
       decoding.begin();
+      const begun = performance.now();
       decoding.pass();
+      const between = performance.now();
+      own += between - begun;
+      if (pass % JSON_SHARE !== 0) continue;
+      json();
+      other += performance.now() - between;
     }
-    const between = performance.now();
-    for (let pass = 0; pass < passes / 10; pass += 1) json();
-    ours.push((between - begun) / (passes * FRAMES));
-    theirs.push((performance.now() - between) / ((passes / 10) * FRAMES));
+    ours.push(own / (passes * FRAMES));
+    theirs.push(other / (Math.ceil(passes / JSON_SHARE) * FRAMES));
   }
   if (decoding.trades !== ROUNDS * passes * FRAMES) throw new Error("every frame reaches the handler");
   if (read[0] !== frames.at(-1)?.payload.price) throw new Error("the fields are those of the last trade");
@@ -133,15 +147,32 @@ export async function clientDecode(): Promise<ClientDecode> {
     bytesPerFrame: garbage.bytesPerTick,
     collections: garbage.collections,
     jsonPerSecond: 1000 / median(theirs),
+    socketPerSecond: await throughSocket(decoding),
   };
+}
+
+/** Frames a second through `ws` on loopback, sender and receiver in one process. */
+async function throughSocket(decoding: Decoding): Promise<number> {
+  const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const socket = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate: false });
+  const [[sender]] = (await Promise.all([once(server, "connection"), once(socket, "open")])) as [[WebSocket], unknown];
+  const before = decoding.trades;
+  socket.on("message", (data: Buffer) => decoding.take(data));
+  const begun = performance.now();
+  for (let pass = 0; pass < SOCKET_PASSES; pass += 1) {
+    decoding.begin();
+    const until = decoding.trades + FRAMES;
+    for (const message of decoding.messages) sender.send(message);
+    while (decoding.trades < until) await new Promise(setImmediate);
+  }
+  const perSecond = (1000 * (decoding.trades - before)) / (performance.now() - begun);
+  socket.terminate();
+  server.close();
+  return perSecond;
 }
 
 function median(figures: number[]): number {
   return figures.sort((a, b) => a - b)[figures.length >> 1] as number;
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  inlineMore();
-  void systemTimers;
-  console.log(await clientDecode());
 }

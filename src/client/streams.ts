@@ -10,6 +10,23 @@ import { Refill } from "./refill.ts";
 /** Nothing of the stream's past is known: whatever comes first is its beginning. */
 const UNKNOWN = -1;
 
+/** Numbers of a header that exceed a small integer, by index; in the schema's Frame they follow each other from slot 2 on. */
+const EPOCH = 0;
+const POSITION = 1;
+const SEQ = 2;
+const FROM_SEQ = 3;
+const NUMBERS = 4;
+const FIRST_SLOT = 2;
+
+/** Reads them into an array: a double that a getter returns is boxed wherever V8 does not inline the call. */
+function readNumbers({ table }: FrameView, into: Float64Array): void {
+  const { i32 } = table.memory;
+  for (let index = 0; index < NUMBERS; index += 1) {
+    const word = table.place(FIRST_SLOT + index) >> 2;
+    into[index] = word === 0 ? 0 : (i32[word + 1] >>> 0) * 4294967296 + (i32[word] >>> 0);
+  }
+}
+
 /** One stream of a connection, and how far it has come. */
 export interface Track {
   readonly info: StreamInfo;
@@ -59,6 +76,8 @@ export class Streams {
   #slots = 0;
   /** A book has a hole for good: until a snapshot comes, its changes are of no use, and nobody sends one unasked. */
   needsSnapshot = false;
+  /** Those of the frame that is being looked at. */
+  readonly #numbers = new Float64Array(NUMBERS);
   /** [epoch, position] of the frame that came last. */
   readonly #reached = new Float64Array(2);
 
@@ -96,26 +115,30 @@ export class Streams {
   #accept(frame: FrameView, memory: Memory, length: number): void {
     const track = this.#tracks.get(frame.stream);
     const reached = this.#reached;
+    const numbers = this.#numbers;
+    readNumbers(frame, numbers);
     // Not the highest: while the server goes through the past, it is where it is that everything has come up to.
-    reached[0] = frame.epoch;
-    reached[1] = frame.position;
+    reached[0] = numbers[EPOCH];
+    reached[1] = numbers[POSITION];
     if (track === undefined) {
       this.counters.unknown += 1;
       return;
     }
     const { slot } = track;
-    if (frame.epoch !== track.epoch) this.#turn(track, frame.epoch);
-    const held = this.#held[slot];
+    if (numbers[EPOCH] !== track.epoch) this.#turn(track, numbers[EPOCH]);
+    const held = this.#held;
     // A derived frame stands for frames that may all have come: what it says is newer all the same.
-    if ((frame.flags & FLAG_DERIVED) !== 0 ? frame.seq < held : frame.seq <= held) {
+    if ((frame.flags & FLAG_DERIVED) !== 0 ? numbers[SEQ] < held[slot] : numbers[SEQ] <= held[slot]) {
       this.counters.duplicates += 1;
       return;
     }
-    if (track.refill !== undefined || (frame.fromSeq > held + 1 && held !== UNKNOWN)) {
+    if (track.refill !== undefined || (numbers[FROM_SEQ] > held[slot] + 1 && held[slot] !== UNKNOWN)) {
       if (!this.#isInHole(track, frame, memory, length)) return;
+      // What waited may have been looked at meanwhile.
+      readNumbers(frame, numbers);
     }
-    this.#held[slot] = frame.seq;
-    this.#at[slot] = frame.position;
+    held[slot] = numbers[SEQ];
+    this.#at[slot] = numbers[POSITION];
     track.receiver.frame(frame, track.info);
   }
 
