@@ -52,13 +52,11 @@ export class BarTable {
   readonly #values: readonly Float64Array[];
   /** Where each indicator's lanes begin among the values; its ready follows them. */
   readonly #firsts: readonly number[];
-  readonly #indicators: readonly IndicatorColumns[];
 
   constructor(limit: number, indicators: readonly IndicatorColumns[]) {
     this.limit = limit;
     this.#columns = BAR_COLUMNS.map(() => new Float64Array(2 * limit));
     this.#flags = new Uint8Array(2 * limit);
-    this.#indicators = indicators;
     let width = 0;
     this.#firsts = indicators.map(({ lanes }) => {
       width += lanes.length + 1;
@@ -152,13 +150,15 @@ export class BarTable {
     (this.#values[(this.#firsts[indicator] as number) + lane] as Float64Array)[this.#start + row] = value;
   }
 
-  setReady(row: number, indicator: number, ready: boolean): void {
-    const { lanes } = this.#indicators[indicator] as IndicatorColumns;
-    this.setLane(row, indicator, lanes.length, ready ? 1 : 0);
-  }
-
-  isReady(row: number, indicator: number): boolean {
-    const { lanes } = this.#indicators[indicator] as IndicatorColumns;
-    return (this.lane(indicator, lanes.length)[row] as number) === 1;
+  /** Drops the bars whose open time is not to be kept. */
+  keep(isKept: (openTime: number) => boolean): void {
+    const all = [...this.#columns, this.#flags, ...this.#values];
+    let kept = 0;
+    for (let row = 0; row < this.count; row += 1) {
+      if (!isKept(this.get("openTime", row))) continue;
+      for (const column of all) column.copyWithin(this.#start + kept, this.#start + row, this.#start + row + 1);
+      kept += 1;
+    }
+    this.count = kept;
   }
 }

@@ -6,9 +6,11 @@ import {
   STATE_NAMES,
   StreamStateView,
 } from "../wire/generated/views.ts";
-import { type BarHistory, readHistory } from "./bar-history.ts";
-import { type BarFields, type BarRow, barFields, type RowIndicator, tableFields } from "./bar-rows.ts";
-import { BarTable } from "./bar-table.ts";
+import { readHistory } from "./bar-history.ts";
+import { BarMerge, type BarNews, type Wanted } from "./bar-merge.ts";
+import { type BarsOptions, readBarsOptions } from "./bar-options.ts";
+import { type BarFields, type BarRow, barFields, tableFields } from "./bar-rows.ts";
+import type { BarTable } from "./bar-table.ts";
 import { Emitter } from "./emitter.ts";
 import { TickwireError } from "./errors.ts";
 import { type DroppedEvent, EventQueue, type QueueLimits } from "./event-queue.ts";
@@ -21,23 +23,8 @@ import { BarEvent, IndicatorsEvent, type StreamStateName } from "./views.ts";
 /** Waits for the first bar, and when the rest of a history that is short is asked for again, milliseconds. */
 const WARMING_MS = [100, 200, 400, 800, 1600];
 const REFRESH_MS = [2_000, 10_000];
-/** Bars kept when the program did not say, and the most that a server gives at once. */
-const DEFAULT_HISTORY = 300;
-const MAX_HISTORY = 1000;
 
-/** An indicator by its name, "hma(20)", or what has one, as `hma(20)` of `tickwire/indicators` does. */
-export type IndicatorSpec = string | { readonly name: string };
-
-export interface BarsOptions {
-  /** Needed where several venues have the symbol. */
-  exchange?: string;
-  /** Closed bars that are kept, 1 to 1,000; default 300. */
-  history?: number;
-  /** By the name under which a row has them. */
-  indicators?: Readonly<Record<string, IndicatorSpec>>;
-  /** The building bar too; default true. */
-  building?: boolean;
-}
+export type { BarsOptions, IndicatorSpec } from "./bar-options.ts";
 
 export interface BarsState {
   readonly live: boolean;
@@ -55,43 +42,42 @@ export interface BarsEvents {
   gap: GapEvent;
 }
 
-interface Wanted extends RowIndicator {
-  /** The server's number for it. */
-  readonly id: number;
-}
+const LIVE: BarsState = { live: true, state: "live", reason: "" };
 
 /** The bars of one series, warm from the first moment: its history, then what the server sends. */
 export class LiveBars implements Receiver {
   readonly symbol: string;
   readonly timeframe: string;
-  readonly exchange: string;
   readonly #emitter: Emitter<BarsEvents>;
   readonly #parts: ClientParts;
   readonly #limit: number;
-  #table: BarTable;
+  #exchange: string;
   #wanted: readonly Wanted[] = [];
+  #merge: BarMerge;
   readonly #bar = new BarEvent();
   readonly #values = new IndicatorsEvent();
   readonly #state = new StreamStateView();
-  /** The building bar, and its indicators' values by `#wanted` and lane, ready last. */
-  #building: ReturnType<BarEvent["toObject"]> | undefined;
-  #buildingValues: number[][] = [];
-  /** Bars that closed and whose indicators have not come yet. */
-  readonly #unfinished = new Set<number>();
-  #lastClosed = 0;
   readonly #queues = new Set<EventQueue<BarRow>>();
-  #told: BarsState = { live: true, state: "live", reason: "" };
+  /** What the stream says of itself; and what the program was told, which may be that the connection is gone. */
+  #stream = LIVE;
+  #told = LIVE;
+  /** The server numbers indicators anew: what comes until it is level may be by the old numbers. */
+  #isRenumbered = false;
+  /** Servers so far: an answer of an earlier one is of no use. */
+  #generation = 0;
   #session: Session | undefined;
-  #id = 0;
+  #attached: Attached | undefined;
   #isEnded = false;
+  /** A history that did not come; true when it is to take the place of all that is there. */
+  #owed: boolean | undefined;
 
   private constructor(parts: ClientParts, symbol: string, timeframe: string, exchange: string, history: number) {
     this.#parts = parts;
     this.symbol = symbol;
     this.timeframe = timeframe;
-    this.exchange = exchange;
+    this.#exchange = exchange;
     this.#limit = history;
-    this.#table = new BarTable(history, []);
+    this.#merge = new BarMerge(history, [], this.#news);
     this.#emitter = new Emitter(parts.onThrow);
   }
 
@@ -103,13 +89,10 @@ export class LiveBars implements Receiver {
     options: BarsOptions,
     parts: ClientParts,
   ): Promise<LiveBars> {
-    const { exchange = "", history = DEFAULT_HISTORY, indicators = {}, building = true } = options;
-    if (!(Number.isInteger(history) && history >= 1 && history <= MAX_HISTORY))
-      throw new TickwireError("bad_option", `history is a whole number from 1 to ${MAX_HISTORY}`);
+    const { exchange, history, building, keys, names } = readBarsOptions(options);
     // Says which venues there are where several have the symbol, before anything is subscribed.
     await readHistory(parts, { symbol, timeframe, exchange, limit: 1 });
     const bars = new LiveBars(parts, symbol, timeframe, exchange, history);
-    const names = Object.values(indicators).map((spec) => (typeof spec === "string" ? spec : spec.name));
     const spec = {
       channels: names.length === 0 ? ["bars"] : ["bars", "indicators"],
       symbols: symbol,
@@ -120,28 +103,55 @@ export class LiveBars implements Receiver {
     };
     const { session, attached } = await client.attach(spec, bars);
     bars.#session = session;
-    bars.#learn(attached, Object.keys(indicators));
-    await bars.#warm();
+    bars.#attached = attached;
+    try {
+      bars.#learn(attached, keys);
+      await bars.#warm();
+    } catch (error) {
+      await bars.stop();
+      throw error;
+    }
     parts.onEnd(() => bars.#end());
     return bars;
   }
 
   /** Takes the meaning of indicators from the ack, which has them in the order in which they were asked for. */
-  #learn({ id, indicators }: Attached, keys: readonly string[]): void {
-    this.#id = id;
+  #learn({ streams, indicators }: Attached, keys: readonly string[]): void {
+    const exchanges = new Set(streams.map(({ instrument }) => instrument.exchange));
+    if (exchanges.size > 1)
+      throw new TickwireError("bad_request", `several exchanges have ${this.symbol}: ${[...exchanges].join(", ")}`);
+    for (const exchange of exchanges) this.#exchange = exchange;
     this.#wanted = keys.map((key, index) => {
       const meaning = indicators[index];
       if (meaning === undefined) throw new TickwireError("protocol", `the server said nothing of the indicator ${key}`);
       return { key, ...meaning };
     });
-    this.#table = new BarTable(this.#limit, this.#wanted);
+    this.#merge = new BarMerge(this.#limit, this.#wanted, this.#news);
+  }
+
+  /** A server has numbers of its own for indicators; true when they are others than before. */
+  #relearn(): boolean {
+    let isOther = false;
+    for (const wanted of this.#wanted) {
+      const id = this.#attached?.indicators.find(({ name }) => name === wanted.name)?.id ?? -1;
+      isOther ||= id !== wanted.id;
+      wanted.id = id;
+    }
+    return isOther;
   }
 
   /** Fetches the history; what has come meanwhile is newer, and stays. */
-  async #load(): Promise<void> {
+  async #load(isWhole = false): Promise<void> {
     const { symbol, timeframe, exchange } = this;
-    const history = await readHistory(this.#parts, { symbol, timeframe, exchange, limit: this.#limit });
-    this.#merge(history);
+    const merge = this.#merge;
+    const fetch = merge.begin();
+    const generation = this.#generation;
+    try {
+      const history = await readHistory(this.#parts, { symbol, timeframe, exchange, limit: this.#limit });
+      if (generation === this.#generation) merge.end(fetch, history, isWhole);
+    } finally {
+      merge.abandon(fetch);
+    }
   }
 
   /**
@@ -154,6 +164,7 @@ export class LiveBars implements Receiver {
       if (this.count > 0) break;
       await new Promise<void>((resolve) => void this.#parts.timers.setTimeout(resolve, waitMs));
     }
+    this.#merge.warm();
     if (this.count === this.#limit) return;
     for (const afterMs of REFRESH_MS) this.#later(afterMs);
   }
@@ -165,21 +176,13 @@ export class LiveBars implements Receiver {
     this.#parts.onEnd(() => this.#parts.timers.clearTimeout(timer));
   }
 
-  #merge({ bars }: BarHistory): void {
-    const table = this.#table;
-    for (const { values, indicators } of bars) {
-      if (table.rowOf(values.openTime) >= 0 && !this.#unfinished.has(values.openTime)) continue;
-      const row = table.put(values);
-      if (row < 0) continue;
-      for (const [index, { name, lanes }] of this.#wanted.entries()) {
-        const given = indicators[name];
-        for (const [lane, name] of lanes.entries())
-          table.setLane(row, index, lane, Number(given?.[name] ?? Number.NaN));
-        table.setReady(row, index, given?.ready === true);
-      }
-      this.#unfinished.delete(values.openTime);
-      this.#lastClosed = Math.max(this.#lastClosed, values.openTime);
-    }
+  get #table(): BarTable {
+    return this.#merge.table;
+  }
+
+  /** The venue; where none was named, the only one that has the symbol. */
+  get exchange(): string {
+    return this.#exchange;
   }
 
   /** Closed bars. */
@@ -245,9 +248,9 @@ export class LiveBars implements Receiver {
 
   /** The building bar; undefined before its first trade. */
   get current(): BarRow | undefined {
-    const bar = this.#building;
-    if (bar === undefined) return undefined;
-    return this.#withPrevious(barFields(bar, this.#wanted, this.#buildingValues), this.count - 1);
+    const { building, buildingValues } = this.#merge;
+    if (building === undefined) return undefined;
+    return this.#withPrevious(barFields(building, this.#wanted, buildingValues), this.count - 1);
   }
 
   #withPrevious(fields: BarFields, previous: number): BarRow {
@@ -284,6 +287,7 @@ export class LiveBars implements Receiver {
       this.#queues.delete(queue),
     );
     this.#queues.add(queue);
+    if (this.#isEnded) queue.end();
     return queue as AsyncIterableIterator<Exclude<BarRow | DroppedEvent, DroppedEvent>>;
   }
 
@@ -292,70 +296,24 @@ export class LiveBars implements Receiver {
   }
 
   frame(frame: FrameView, info: StreamInfo): void {
-    if (frame.payloadType === PAYLOAD_BAR) this.#takeBar(this.#bar.attach(frame, info));
-    else if (frame.payloadType === PAYLOAD_INDICATORS) this.#takeValues(this.#values.attach(frame, info));
-    else if (frame.payloadType === PAYLOAD_STREAM_STATE && info.channel === "bars") {
+    if (this.#exchange !== "" && info.instrument.exchange !== this.#exchange) return;
+    const { payloadType } = frame;
+    if (payloadType === PAYLOAD_BAR) {
+      this.#merge.takeBar(this.#bar.attach(frame, info));
+      if (this.#owed !== undefined && this.#bar.state !== "building") this.#refresh();
+    } else if (payloadType === PAYLOAD_INDICATORS) {
+      if (!this.#isRenumbered) this.#merge.takeValues(this.#values.attach(frame, info));
+    } else if (payloadType === PAYLOAD_STREAM_STATE && info.channel === "bars") {
       this.#state.attach(frame.table.memory, frame.payloadAt);
-      this.#tell(STATE_NAMES[this.#state.state] as StreamStateName, this.#state.reason);
+      const state = STATE_NAMES[this.#state.state] as StreamStateName;
+      this.#stream = { live: state === "live" || state === "quiet", state, reason: this.#state.reason };
+      if (this.#told.state !== "disconnected") this.#tell(this.#stream);
     }
   }
 
-  #tell(state: BarsState["state"], reason: string): void {
-    this.#told = { live: state === "live" || state === "quiet", state, reason };
-    this.#emitter.emit("state", this.#told);
-  }
-
-  #takeBar(bar: BarEvent): void {
-    const { openTime } = bar;
-    if (bar.state === "building") {
-      if (openTime <= this.#lastClosed) return;
-      this.#building = bar.toObject();
-      if (this.#wanted.length === 0) this.#updated(this.current);
-      return;
-    }
-    // Whatever still waits for its indicators will not get them any more.
-    for (const waiting of this.#unfinished) if (waiting < openTime && bar.state === "closed") this.#finish(waiting);
-    const isNew = openTime > this.#lastClosed;
-    this.#lastClosed = Math.max(this.#lastClosed, openTime);
-    if (this.#building !== undefined && this.#building.openTime <= openTime) this.#building = undefined;
-    if (this.#table.put(bar) < 0) return;
-    if (!isNew) this.#corrected(openTime);
-    else if (this.#wanted.length === 0) this.#closed(openTime);
-    else this.#unfinished.add(openTime);
-  }
-
-  #takeValues(values: IndicatorsEvent): void {
-    const { barTime } = values;
-    if (values.state === "building") {
-      if (this.#building?.openTime !== barTime) return;
-      this.#buildingValues = this.#wanted.map(({ lanes }) => new Array<number>(lanes.length + 1).fill(Number.NaN));
-      this.#each(values, (index, lane, value) => {
-        (this.#buildingValues[index] as number[])[lane] = value;
-      });
-      this.#updated(this.current);
-      return;
-    }
-    const row = this.#table.rowOf(barTime);
-    if (row < 0) return;
-    this.#each(values, (index, lane, value) => this.#table.setLane(row, index, lane, value));
-    if (this.#unfinished.has(barTime)) this.#finish(barTime);
-    else this.#corrected(barTime);
-  }
-
-  /** Hands on each value that was asked for; `lane` one more than the last is whether it is ready. */
-  #each(values: IndicatorsEvent, take: (index: number, lane: number, value: number) => void): void {
-    for (let entry = 0; entry < values.count; entry += 1) {
-      const id = values.indicatorAt(entry);
-      const index = this.#wanted.findIndex((wanted) => wanted.id === id);
-      if (index < 0) continue;
-      take(index, values.laneAt(entry), values.valueAt(entry));
-      take(index, (this.#wanted[index] as Wanted).lanes.length, values.readyAt(entry) ? 1 : 0);
-    }
-  }
-
-  #finish(openTime: number): void {
-    this.#unfinished.delete(openTime);
-    this.#closed(openTime);
+  #tell(state: BarsState): void {
+    this.#told = state;
+    this.#emitter.emit("state", state);
   }
 
   /** The closed bar that opened at a time. */
@@ -364,21 +322,24 @@ export class LiveBars implements Receiver {
     return row < 0 ? undefined : this.at(row);
   }
 
-  #closed(openTime: number): void {
-    const row = this.#rowAt(openTime);
-    if (row === undefined) return;
-    this.#emitter.emit("closed", row);
-    this.#updated(row);
-    for (const queue of this.#queues) queue.push(row, undefined);
-  }
-
-  #corrected(openTime: number): void {
-    const row = this.#rowAt(openTime);
-    if (row !== undefined) this.#emitter.emit("corrected", row);
-  }
-
-  #updated(row: BarRow | undefined): void {
-    if (row !== undefined) this.#emitter.emit("update", row);
+  get #news(): BarNews {
+    return {
+      closed: (openTime) => {
+        const row = this.#rowAt(openTime);
+        if (row === undefined) return;
+        this.#emitter.emit("closed", row);
+        this.#emitter.emit("update", row);
+        for (const queue of this.#queues) queue.push(row, undefined);
+      },
+      corrected: (openTime) => {
+        const row = this.#rowAt(openTime);
+        if (row !== undefined) this.#emitter.emit("corrected", row);
+      },
+      updated: () => {
+        const row = this.current;
+        if (row !== undefined) this.#emitter.emit("update", row);
+      },
+    };
   }
 
   /** Bars that were missed are fetched: only what the server has not any more is lost. */
@@ -389,21 +350,36 @@ export class LiveBars implements Receiver {
     this.#refresh();
   }
 
-  #refresh(): void {
-    this.#load().catch((error: unknown) => this.#parts.onThrow(error, "bars"));
+  /** What does not come is asked for again when the next bar closes, or the connection is there again. */
+  #refresh(isWhole = false): void {
+    const whole = isWhole || this.#owed === true;
+    this.#owed = undefined;
+    this.#load(whole).catch((error: unknown) => {
+      this.#owed = whole || this.#owed === true;
+      this.#parts.onThrow(error, "bars");
+    });
   }
 
   disconnected(reason: string): void {
-    this.#building = undefined;
-    this.#tell("disconnected", reason);
+    this.#merge.building = undefined;
+    this.#tell({ live: false, state: "disconnected", reason });
   }
 
   connected(anew: boolean): void {
-    if (anew) this.#refresh();
+    const isOther = this.#relearn();
+    this.#isRenumbered = isOther && !anew;
+    if (anew) {
+      this.#generation += 1;
+      // Of its state nothing is known yet but what it says from now on.
+      this.#stream = LIVE;
+      this.#refresh(true);
+    }
   }
 
   level(): void {
-    this.#tell("live", "");
+    if (this.#isRenumbered || this.#owed !== undefined) this.#refresh();
+    this.#isRenumbered = false;
+    this.#tell(this.#stream);
   }
 
   #end(): void {
@@ -414,7 +390,7 @@ export class LiveBars implements Receiver {
   /** Unsubscribes; iterations end. */
   async stop(): Promise<void> {
     this.#end();
-    this.#session?.detach(this.#id);
+    if (this.#attached !== undefined) this.#session?.detach(this.#attached.id);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

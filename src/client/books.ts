@@ -1,10 +1,11 @@
 import type { FrameView } from "../wire/generated/views.ts";
 import { PAYLOAD_BOOK_LEVELS, PAYLOAD_STREAM_STATE } from "../wire/generated/views.ts";
 import { Emitter } from "./emitter.ts";
+import { TickwireError } from "./errors.ts";
 import { LocalBook } from "./local-book.ts";
 import type { Unavailable } from "./message.ts";
 import type { Gap, InstrumentName, Receiver, StreamInfo } from "./receiver.ts";
-import type { Session } from "./session.ts";
+import type { Attached, Session } from "./session.ts";
 import { type GapEvent, gapEvent } from "./subscription.ts";
 import type { ClientParts, Tickwire } from "./tickwire.ts";
 
@@ -15,7 +16,11 @@ export interface BooksOptions {
   depth?: number | "full";
   /** A book whose changes take longer from the gateway to here is `lagging`, not live; default: any are taken. */
   maxLagMs?: number;
+  /** How long it is waited for books whose venue may be away, milliseconds; default 10,000. Their state says the rest. */
+  waitMs?: number;
 }
+
+const WAIT_MS = 10_000;
 
 /** What happens to books. */
 export interface BooksEvents {
@@ -31,9 +36,8 @@ export class Books implements Receiver {
   readonly #parts: ClientParts;
   readonly #maxLagMs: number;
   readonly #waiting = new Set<() => void>();
-  #unavailable: readonly Unavailable[] = [];
   #session: Session | undefined;
-  #id = 0;
+  #attached: Attached | undefined;
 
   private constructor(parts: ClientParts, maxLagMs: number) {
     this.#parts = parts;
@@ -41,17 +45,19 @@ export class Books implements Receiver {
     this.#emitter = new Emitter(parts.onThrow);
   }
 
-  /** Resolves once every book is live, or is known not to be. */
+  /** Resolves once every book is live, or is known not to be, or was waited for long enough; throws a TickwireError. */
   static async open(client: Tickwire, options: BooksOptions, parts: ClientParts): Promise<Books> {
-    const { symbols, exchanges, depth = "full", maxLagMs = Number.POSITIVE_INFINITY } = options;
+    const { symbols, exchanges, depth = "full", maxLagMs = Number.POSITIVE_INFINITY, waitMs = WAIT_MS } = options;
+    for (const [name, value] of Object.entries({ maxLagMs, waitMs })) {
+      if (!(value >= 0)) throw new TickwireError("bad_option", `${name} is a number from 0, not ${String(value)}`);
+    }
     const books = new Books(parts, maxLagMs);
     const spec = { channels: "orderbook", symbols, depth, ...(exchanges === undefined ? {} : { exchanges }) };
     const { session, attached } = await client.attach(spec, books);
     books.#session = session;
-    books.#id = attached.id;
-    books.#unavailable = attached.unavailable;
+    books.#attached = attached;
     for (const info of attached.streams) books.#of(info);
-    await books.#settled();
+    await books.#settled(waitMs);
     return books;
   }
 
@@ -65,16 +71,21 @@ export class Books implements Receiver {
     return book;
   }
 
-  /** Resolves when no book is at its beginning any more. */
-  #settled(): Promise<void> {
+  /** Resolves when no book is at its beginning any more, and at the latest after a while. */
+  #settled(waitMs: number): Promise<void> {
+    const { timers, onEnd } = this.#parts;
     return new Promise((resolve) => {
-      const look = () => {
-        if (this.all.some(({ state }) => state === "syncing" || state === "unknown")) return;
+      const stop = () => {
         this.#waiting.delete(look);
+        timers.clearTimeout(timer);
         resolve();
       };
+      const look = () => {
+        if (!this.all.some(({ state }) => state === "syncing" || state === "unknown")) stop();
+      };
+      const timer = waitMs === Number.POSITIVE_INFINITY ? undefined : timers.setTimeout(stop, waitMs);
       this.#waiting.add(look);
-      this.#parts.onEnd(() => resolve());
+      onEnd(stop);
       look();
     });
   }
@@ -88,9 +99,9 @@ export class Books implements Receiver {
     return this.all.find((book) => book.exchange === exchange && book.symbol === symbol);
   }
 
-  /** What the server has not got, with a code why. */
+  /** What the server that is connected to has not got, with a code why. */
   get unavailable(): readonly Unavailable[] {
-    return this.#unavailable;
+    return this.#attached?.unavailable ?? [];
   }
 
   on<Name extends keyof BooksEvents>(name: Name, handler: (event: BooksEvents[Name]) => void): () => void {
@@ -135,7 +146,11 @@ export class Books implements Receiver {
 
   connected(anew: boolean): void {
     if (!anew) return;
-    for (const book of this.all) book.lose("syncing", "another server");
+    for (const book of this.all) {
+      const refused = this.unavailable.find((each) => each.exchange === book.exchange && each.symbol === book.symbol);
+      if (refused === undefined) book.lose("syncing", "another server");
+      else book.lose("unknown", refused.code);
+    }
   }
 
   level(): void {
@@ -147,7 +162,7 @@ export class Books implements Receiver {
   }
 
   async close(): Promise<void> {
-    this.#session?.detach(this.#id);
+    if (this.#attached !== undefined) this.#session?.detach(this.#attached.id);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -7,6 +7,13 @@ import type { InstrumentName } from "./receiver.ts";
 const FLAG_SNAPSHOT = 2;
 const FLAG_LAST_OF_EVENT = 4;
 
+const SEQUENCE = 0;
+const VENUE_SEQUENCE = 1;
+/** Of the newest event; and from then to when it came. Microseconds. */
+const PUBLISHED_AT = 2;
+const LAG_MICROS = 3;
+const NUMBERS = 4;
+
 /**
  * `live`: the levels are right, as far as anybody knows; so they are while it is `quiet`: it has been silent for longer
  * than usual. All others: the levels, if there are any, are of no use.
@@ -32,11 +39,8 @@ export type GatewayClock = () => number;
  */
 export class LocalBook {
   readonly instrument: InstrumentName;
-  /** Why it is not live; empty while it is. */
+  /** Why it is not live, or is quiet; empty while it is live. */
   reason = "";
-  /** Of the stream, and as the venue counts; 0 unknown. */
-  sequence = 0;
-  venueSequence = 0;
   /** Events applied. */
   events = 0;
   readonly #bids = new BookSide(true);
@@ -45,14 +49,18 @@ export class LocalBook {
   readonly #bidChanges = new LevelList();
   readonly #askChanges = new LevelList();
   #isGathering = false;
+  #isSnapshot = false;
   #state: BookState = "syncing";
-  /** What the stream says of itself. */
-  #told: BookState = "live";
+  /** What is known of the stream, and why; whether the connection is gone, and why. */
+  #told: BookState = "syncing";
+  #toldReason = "";
+  #isAway = false;
+  #awayReason = "";
   #hasSnapshot = false;
   readonly #maxLagMicros: number;
   readonly #now: GatewayClock;
-  /** When the newest event was published, microseconds. */
-  readonly #publishedAt = new Float64Array(1);
+  /** What outgrows small integers, by the places below: a field would be a new object each time. */
+  readonly #numbers = new Float64Array(NUMBERS);
   readonly #view = new BookLevelsView();
   readonly #stateView = new StreamStateView();
 
@@ -77,7 +85,16 @@ export class LocalBook {
 
   /** True while the levels are right. */
   get live(): boolean {
-    return this.#state === "live" || this.#state === "quiet";
+    return isRight(this.#state);
+  }
+
+  /** The stream's number of the newest event, and the venue's own; 0 unknown. */
+  get sequence(): number {
+    return this.#numbers[SEQUENCE];
+  }
+
+  get venueSequence(): number {
+    return this.#numbers[VENUE_SEQUENCE];
   }
 
   /** Levels a side. */
@@ -130,7 +147,7 @@ export class LocalBook {
 
   /** How long ago the gateway published the newest change, milliseconds; NaN before the first. */
   get ageMs(): number {
-    const at = this.#publishedAt[0] as number;
+    const at = this.#numbers[PUBLISHED_AT];
     return at === 0 ? Number.NaN : (this.#now() - at) / 1000;
   }
 
@@ -142,44 +159,79 @@ export class LocalBook {
     if (!isSnapshot && !this.#hasSnapshot) return false;
     const bids = this.#bidChanges;
     const asks = this.#askChanges;
-    if (!this.#isGathering) {
+    // A snapshot never ends what was begun as changes, nor the other way round.
+    if (!this.#isGathering || isSnapshot !== this.#isSnapshot) {
       bids.count = 0;
       asks.count = 0;
     }
+    this.#isSnapshot = isSnapshot;
+    this.#gather(frame);
+    this.#isGathering = (flags & FLAG_LAST_OF_EVENT) === 0;
+    if (this.#isGathering) return false;
+    this.#apply(isSnapshot);
+    this.#note(frame);
+    this.events += 1;
+    this.#judge();
+    return true;
+  }
+
+  #gather(frame: FrameView): void {
     const view = this.#view;
+    const bids = this.#bidChanges;
+    const asks = this.#askChanges;
     view.attach(frame.table.memory, frame.payloadAt);
     for (let index = 0; index < view.bidCount; index += 1) bids.push(view.bidPrice(index), view.bidSize(index));
     for (let index = 0; index < view.askCount; index += 1) asks.push(view.askPrice(index), view.askSize(index));
-    this.#isGathering = (flags & FLAG_LAST_OF_EVENT) === 0;
-    if (this.#isGathering) return false;
+  }
+
+  /** In a function of its own, so that the readers are compiled into it: a double that is returned is a new object. */
+  #note(frame: FrameView): void {
+    const numbers = this.#numbers;
+    numbers[SEQUENCE] = frame.seq;
+    numbers[VENUE_SEQUENCE] = this.#view.venueSeq;
+    numbers[PUBLISHED_AT] = frame.tsPublish;
+  }
+
+  #apply(isSnapshot: boolean): void {
+    const bids = this.#bidChanges;
+    const asks = this.#askChanges;
     if (isSnapshot) {
       this.#bids.clear();
       this.#asks.clear();
       this.#hasSnapshot = true;
+      // Whatever was lost, this is the whole book.
+      if (!isRight(this.#told)) this.#tell("live", "");
     }
     this.#bids.applyAll(bids.values, bids.count);
     this.#asks.applyAll(asks.values, asks.count);
-    this.sequence = frame.seq;
-    this.venueSequence = view.venueSeq;
-    this.#publishedAt[0] = frame.tsPublish;
-    this.events += 1;
-    this.#settle();
-    return true;
   }
 
-  /** What it is after an event. */
-  #settle(): void {
+  /** What the newest event makes of the book. */
+  #judge(): void {
     if (this.bidCount > 0 && this.askCount > 0 && this.bid() > this.ask()) {
       this.lose("stale", "bid above ask");
       return;
     }
-    // After a break the stream says itself when it is right again; a snapshot is.
-    if (this.#state === "disconnected") return;
-    if (this.#maxLagMicros !== Number.POSITIVE_INFINITY) {
-      const lag = this.#now() - (this.#publishedAt[0] as number);
-      if (lag > this.#maxLagMicros) return this.#become("lagging", `${Math.round(lag / 1000)} ms behind`);
+    const numbers = this.#numbers;
+    // Reading the clock costs more than the rest, for what most do not ask for.
+    if (this.#maxLagMicros !== Number.POSITIVE_INFINITY && !this.#isAway) {
+      numbers[LAG_MICROS] = this.#now() - numbers[PUBLISHED_AT];
     }
-    this.#become(this.#told === "quiet" ? "live" : this.#told, this.#told === "live" ? "" : this.reason);
+    this.#settle();
+  }
+
+  #tell(state: BookState, reason: string): void {
+    this.#told = state;
+    this.#toldReason = reason;
+  }
+
+  /** What is worst is what the book says it is. */
+  #settle(): void {
+    if (this.#isAway) this.#become("disconnected", this.#awayReason);
+    else if (!isRight(this.#told)) this.#become(this.#told, this.#toldReason);
+    else if (this.#numbers[LAG_MICROS] > this.#maxLagMicros) {
+      this.#become("lagging", `${Math.round(this.#numbers[LAG_MICROS] / 1000)} ms behind`);
+    } else this.#become(this.#told, this.#told === "live" ? "" : this.#toldReason);
   }
 
   #become(state: BookState, reason: string): void {
@@ -192,37 +244,38 @@ export class LocalBook {
     const view = this.#stateView;
     view.attach(frame.table.memory, frame.payloadAt);
     const before = this.#state;
-    this.#told = STATE_NAMES[view.state] as BookState;
-    const isRight = this.#told === "live" || this.#told === "quiet";
-    if (this.#state === "disconnected") {
-      // What is missed is still coming: it is said at its end.
-      if (!isRight) this.#hasSnapshot = false;
-      return false;
+    const state = STATE_NAMES[view.state] as BookState;
+    if (!isRight(state)) this.lose(state, view.reason);
+    else if (this.#hasSnapshot) {
+      this.#tell(state, view.reason);
+      this.#settle();
     }
-    if (!isRight) {
-      this.lose(this.#told, view.reason);
-      // What was told is kept: the snapshot that follows makes it live.
-      if (this.#told !== "down") this.#told = "live";
-    } else if (this.#hasSnapshot) this.#become(this.#told, view.reason);
     return this.#state !== before;
   }
 
   /** The levels are not known to be right any more, until the next snapshot. */
   lose(state: BookState, reason: string): void {
-    this.#become(state, reason);
     this.#hasSnapshot = false;
     this.#isGathering = false;
+    this.#tell(state, reason);
+    this.#settle();
   }
 
   /** The connection is gone; what the book has may still be gone on from. */
   disconnect(reason: string): void {
-    this.#become("disconnected", reason);
+    this.#isAway = true;
+    this.#awayReason = reason;
+    this.#settle();
   }
 
   /** The connection is there again, and all that was missed has come. */
   level(): void {
-    if (this.#state !== "disconnected") return;
-    if (this.#hasSnapshot) this.#become(this.#told, "");
-    else this.#become(this.#told === "live" || this.#told === "quiet" ? "syncing" : this.#told, "");
+    this.#isAway = false;
+    this.#numbers[LAG_MICROS] = 0;
+    this.#settle();
   }
+}
+
+function isRight(state: BookState): boolean {
+  return state === "live" || state === "quiet";
 }
