@@ -18,8 +18,22 @@ const SHIPPED = [
 ];
 
 const node = { platform: "node", target: "node20", packages: "external", minifySyntax: true };
-/** In a browser nothing of Node is there, and what would need it says so when it is called. */
-const browser = { platform: "browser", target: "es2022", external: ["ws", "node:*"], minify: true };
+/** In a browser nothing of Node is there: what needs it is replaced by what says so when it is called. */
+const NODE_ONLY = /\/(node-socket|cursor-file|journal-server)\.ts$/;
+const ABSENT = `
+import { TickwireError } from "./errors.ts";
+const absent = () => { throw new TickwireError("not_here", "this needs Node"); };
+export { absent as openNodeSocket, absent as openJournalServer };
+export const CursorFile = { open: absent };
+`;
+const withoutNode = {
+  name: "without-node",
+  setup: ({ onLoad, onResolve }) => {
+    onResolve({ filter: NODE_ONLY }, ({ resolveDir }) => ({ path: resolveDir, namespace: "without-node" }));
+    onLoad({ filter: /./, namespace: "without-node" }, ({ path }) => ({ contents: ABSENT, resolveDir: path }));
+  },
+};
+const browser = { platform: "browser", target: "es2022", minify: true, plugins: [withoutNode] };
 
 async function bundle(entry, outfile) {
   const { outputFiles } = await build({

@@ -1,16 +1,16 @@
 import type { Field, Schema } from "./parse.ts";
 import { constantCase, fallbackOf, scalarOf, slotsOf } from "./templates.ts";
 
-/** The accessor's body for a scalar that lies at byte `at` of the memory. */
+/** The method of TableView that reads a scalar. */
 const READ: Record<string, string> = {
-  ubyte: "table.memory.u8[at]",
-  bool: "table.memory.u8[at] !== 0",
-  ushort: "table.memory.u16[at >> 1]",
-  int: "table.memory.i32[at >> 2]",
-  uint: "table.memory.i32[at >> 2] >>> 0",
-  long: "table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0)",
-  ulong: "(table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0)",
-  double: "table.memory.f64[at >> 3]",
+  ubyte: "u8",
+  bool: "bool",
+  ushort: "u16",
+  int: "i32",
+  uint: "u32",
+  long: "i64",
+  ulong: "u64",
+  double: "f64",
 };
 
 const STRUCT_SCALAR: Record<string, [bytes: number, read: string]> = {
@@ -71,14 +71,7 @@ function viewOf(schema: Schema, table: string, fields: Field[]): string[] {
     if (doc.length === 0) lines.push("");
     lines.push(...doc);
     if (field.name === "payload") {
-      lines.push(
-        "  get payloadType(): number {",
-        "    const table = this.table;",
-        `    const at = table.place(${slot - 1});`,
-        "    return at === 0 ? 0 : table.memory.u8[at];",
-        "  }",
-        "",
-      );
+      lines.push("  get payloadType(): number {", `    return this.table.u8(${slot - 1});`, "  }", "");
       lines.push(
         "  /** Where the payload's table starts, or 0. */",
         "  get payloadAt(): number {",
@@ -88,12 +81,13 @@ function viewOf(schema: Schema, table: string, fields: Field[]): string[] {
     } else if (scalar !== undefined) {
       const boolean = field.type === "bool";
       const fallback = boolean ? "false" : fallbackOf(schema, field);
+      const usual = boolean ? "false" : scalar === "double" ? "Number.NaN" : "0";
+      const given = fallback === usual ? "" : `, ${fallback}`;
       lines.push(
         `  get ${name}(): ${boolean ? "boolean" : "number"} {`,
-        "    const table = this.table;",
-        `    const at = table.place(${slot});`,
+        `    return this.table.${READ[scalar]}(${slot}${given});`,
+        "  }",
       );
-      lines.push(`    return at === 0 ? ${fallback} : ${READ[scalar]};`, "  }");
     } else if (field.type === "string") {
       lines.push(`  get ${name}(): string {`, `    return this.table.text(${slot});`, "  }");
       lines.push("", `  /** Where the bytes of ${field.name} start, or 0; they are ${name}Length bytes. */`);

@@ -51,6 +51,8 @@ export class Page {
     const folder = mkdtempSync(join(tmpdir(), "tickwire-chromium-"));
     const browser = spawn(PROGRAM as string, [...FLAGS, `--user-data-dir=${folder}`, "about:blank"], {
       stdio: ["ignore", "ignore", "pipe"],
+      // A group of its own, so that all its processes can be ended.
+      detached: true,
     });
     let said = "";
     browser.stderr?.on("data", (data: Buffer) => {
@@ -98,8 +100,8 @@ export class Page {
   async close(): Promise<void> {
     this.#socket.terminate();
     const exited = new Promise((resolve) => this.#browser.once("exit", resolve));
-    this.#browser.kill("SIGKILL");
+    process.kill(-(this.#browser.pid as number), "SIGKILL");
     await exited;
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 20 });
   }
 }

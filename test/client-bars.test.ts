@@ -1,6 +1,7 @@
 /** The bars of the SDK: equal to the server's own, at once, as they close, after a late trade, after a return. */
 import assert from "node:assert/strict";
-import { type TestContext, test } from "node:test";
+import { describe, type TestContext, test } from "node:test";
+import { inspect, isDeepStrictEqual } from "node:util";
 import { type BarRow, connect, type LiveBars, type Tickwire, TickwireError } from "../src/client/index.ts";
 import { hma, macd } from "../src/indicators/index.ts";
 import * as S from "../src/market/sink.ts";
@@ -10,7 +11,9 @@ import { eventually } from "./gateway.ts";
 import { type Served, serve, settled, spot, type Venue } from "./serve.ts";
 
 interface RestBar {
+  state: string;
   open_time: number;
+  across_gap: boolean;
   open: number;
   close: number;
   volume: number;
@@ -70,8 +73,16 @@ class Stage {
     }
   }
 
-  async rest(limit: number): Promise<RestBar[]> {
-    const query = `symbol=A0/USDT&exchange=test-a&timeframe=1s&limit=${limit}`;
+  /** The venue loses trades. */
+  lose(): void {
+    const { engine, turn } = this.served;
+    engine.begin(this.venue.id);
+    engine.upstreamGap(this.id, 1, 2);
+    turn.end();
+  }
+
+  async rest(limit: number, building = false): Promise<RestBar[]> {
+    const query = `symbol=A0/USDT&exchange=test-a&timeframe=1s&limit=${limit}&building=${building}`;
     return (await (await fetch(`${this.served.http}/bars?${query}`)).json()) as RestBar[];
   }
 }
@@ -116,114 +127,185 @@ async function equal(bars: LiveBars, stage: Stage, limit = 300): Promise<void> {
   assert.equal(found, "");
 }
 
-test("history, bars as they close, a late trade's correction: equal to the server's with their indicators", async (t) => {
-  const stage = await Stage.open(t);
-  const random = new Random(20261128);
-  await stage.live(2300, random);
-  const bars = await stage.client.bars("A0/USDT", "1s", { exchange: "test-a", history: 300, indicators: INDICATORS });
-  assert.ok(bars.count > 0, "warm from the first moment");
-  await equal(bars, stage);
-  const updates: BarRow[] = [];
-  const closed: BarRow[] = [];
-  const corrected: BarRow[] = [];
-  bars.on("update", (row) => updates.push(row));
-  bars.on("closed", (row) => closed.push(row));
-  bars.on("corrected", (row) => corrected.push(row));
-  const iterated = (async () => {
-    const rows: BarRow[] = [];
-    for await (const row of bars.closed()) {
-      rows.push(row);
-      if (rows.length === 2) break;
+/** What a client's building bar says, and what the server's does. */
+function told(row: BarRow | undefined): unknown[] {
+  return [row?.state, row?.openTime, row?.open, row?.close, row?.volume, row?.tradeCount, row?.fast, row?.hull];
+}
+
+function shown({ state, open_time, open, close, volume, trade_count, indicators }: RestBar): unknown[] {
+  const values = [indicators["macd(3,6,2)"], indicators["hma(4)"]];
+  return [state, open_time * 1000, open, close, volume, trade_count, ...values];
+}
+
+/* Bars of a second close once a second: the tests have servers of their own, and wait side by side. */
+describe("bars", { concurrency: true }, () => {
+  test("history, bars as they close, a late trade's correction: equal to the server's with their indicators", async (t) => {
+    const stage = await Stage.open(t);
+    const random = new Random(20261128);
+    await stage.live(2300, random);
+    const bars = await stage.client.bars("A0/USDT", "1s", { exchange: "test-a", history: 300, indicators: INDICATORS });
+    assert.ok(bars.count > 0, "warm from the first moment");
+    await equal(bars, stage);
+    const updates: BarRow[] = [];
+    const closed: BarRow[] = [];
+    const corrected: BarRow[] = [];
+    bars.on("update", (row) => updates.push(row));
+    bars.on("closed", (row) => closed.push(row));
+    bars.on("corrected", (row) => corrected.push(row));
+    const iterated = (async () => {
+      const rows: BarRow[] = [];
+      for await (const row of bars.closed()) {
+        rows.push(row);
+        if (rows.length === 2) break;
+      }
+      return rows;
+    })();
+    await stage.live(2600, random);
+    const rows = await iterated;
+    await equal(bars, stage);
+    assert.deepEqual(
+      rows.map(({ openTime }) => openTime),
+      closed.slice(0, 2).map(({ openTime }) => openTime),
+    );
+    assert.equal(rows[1]?.prev.openTime, rows[0]?.openTime);
+    assert.equal(rows[1]?.prev.fast.histogram, rows[0]?.fast.histogram);
+    assert.ok(updates.some(({ state, fast }) => state === "building" && typeof fast.histogram === "number"));
+    assert.equal(new Set(closed.map(({ openTime }) => openTime)).size, closed.length, "each bar closes once");
+    const before = corrected.length;
+    stage.trade(500, -2500);
+    await eventually(() => corrected.length > before, "the correction");
+    assert.equal(corrected[before]?.high, 500);
+    await equal(bars, stage);
+    assert.ok(corrected.length - before >= 1);
+    const last = bars.last(3);
+    assert.equal(last.length, 3);
+    assert.ok(last[2]?.state === "building" || bars.current === undefined);
+  });
+
+  test("a history that is shorter keeps the newest, oldest first", async (t) => {
+    const stage = await Stage.open(t);
+    const random = new Random(7);
+    await stage.live(3300, random);
+    const bars = await stage.client.bars("A0/USDT", "1s", { exchange: "test-a", history: 2, indicators: INDICATORS });
+    await equal(bars, stage, 2);
+    await stage.live(2300, random);
+    await equal(bars, stage, 2);
+    assert.ok((bars.openTime[0] as number) < (bars.openTime[1] as number));
+  });
+
+  test("after a return nothing is missing", async (t) => {
+    const stage = await Stage.open(t);
+    const random = new Random(8);
+    await stage.live(1200, random);
+    const proxy = await FaultProxy.start({ target: stage.served.port, random });
+    t.after(() => proxy.close());
+    const client = await connect(`ws://127.0.0.1:${proxy.port}`, { reconnect: { baseMs: 300, maxMs: 600 } });
+    t.after(() => client.close());
+    const bars = await client.bars("A0/USDT", "1s", { exchange: "test-a", indicators: INDICATORS });
+    const states: string[] = [];
+    bars.on("state", ({ state, live }) => states.push(`${state} ${live}`));
+    proxy.fault("cut", { how: "reset" });
+    await stage.live(2500, random);
+    await eventually(
+      () => states.includes("live true"),
+      () => states.join(),
+    );
+    assert.equal(states[0], "disconnected false");
+    await equal(bars, stage);
+  });
+
+  test("the building bar and its indicators are those of the server at the same moment", async (t) => {
+    const stage = await Stage.open(t);
+    const random = new Random(20261129);
+    t.diagnostic("seed 20261129");
+    await stage.live(1500, random);
+    const options = { exchange: "test-a", indicators: INDICATORS };
+    const bars = await stage.client.bars("A0/USDT", "1s", options);
+    const closedOnly = await stage.client.bars("A0/USDT", "1s", { ...options, building: false });
+    const updates: BarRow[] = [];
+    closedOnly.on("update", (row) => updates.push(row));
+    let compared = 0;
+    for (let attempt = 0; attempt < 100 && compared < 10; attempt += 1) {
+      stage.trade(random.integer(90, 110));
+      await settled(stage.served);
+      const expected = (await stage.rest(1, true)).at(-1) as RestBar;
+      if (expected.state !== "building") continue;
+      const hasClosed = () => (bars.openTime.at(-1) as number) >= expected.open_time * 1000;
+      const isEqual = () => isDeepStrictEqual(told(bars.current), shown(expected));
+      await eventually(
+        () => hasClosed() || isEqual(),
+        () => inspect([told(bars.current), shown(expected)], { depth: 4 }),
+      );
+      if (hasClosed()) continue;
+      const { current } = bars;
+      assert.equal(current?.prev.openTime, bars.openTime.at(-1));
+      assert.deepEqual(bars.last(1), [current]);
+      compared += 1;
     }
-    return rows;
-  })();
-  await stage.live(2600, random);
-  const rows = await iterated;
-  await equal(bars, stage);
-  assert.deepEqual(
-    rows.map(({ openTime }) => openTime),
-    closed.slice(0, 2).map(({ openTime }) => openTime),
-  );
-  assert.equal(rows[1]?.prev.openTime, rows[0]?.openTime);
-  assert.equal(rows[1]?.prev.fast.histogram, rows[0]?.fast.histogram);
-  assert.ok(updates.some(({ state, fast }) => state === "building" && typeof fast.histogram === "number"));
-  assert.equal(new Set(closed.map(({ openTime }) => openTime)).size, closed.length, "each bar closes once");
-  const before = corrected.length;
-  stage.trade(500, -2500);
-  await eventually(() => corrected.length > before, "the correction");
-  assert.equal(corrected[before]?.high, 500);
-  await equal(bars, stage);
-  assert.ok(corrected.length - before >= 1);
-  const last = bars.last(3);
-  assert.equal(last.length, 3);
-  assert.ok(last[2]?.state === "building" || bars.current === undefined);
-});
+    assert.equal(compared, 10);
+    const before = updates.length;
+    await stage.live(1300, random);
+    await eventually(() => updates.length > before, "a bar to close");
+    assert.equal(closedOnly.current, undefined);
+    assert.ok(
+      updates.every(({ state }) => state === "closed"),
+      "of building bars nothing is told",
+    );
+  });
 
-test("a history that is shorter keeps the newest, oldest first", async (t) => {
-  const stage = await Stage.open(t);
-  const random = new Random(7);
-  await stage.live(3300, random);
-  const bars = await stage.client.bars("A0/USDT", "1s", { exchange: "test-a", history: 2, indicators: INDICATORS });
-  await equal(bars, stage, 2);
-  await stage.live(2300, random);
-  await equal(bars, stage, 2);
-  assert.ok((bars.openTime[0] as number) < (bars.openTime[1] as number));
-});
+  test("a bar over a loss of the venue says so, and the ones after it do not", async (t) => {
+    const stage = await Stage.open(t);
+    const random = new Random(20261130);
+    await stage.live(1200, random);
+    const bars = await stage.client.bars("A0/USDT", "1s", { exchange: "test-a", indicators: INDICATORS });
+    const rows: BarRow[] = [];
+    bars.on("closed", (row) => rows.push(row));
+    stage.trade(100);
+    stage.lose();
+    await stage.live(3300, random);
+    await equal(bars, stage);
+    const marks = (await stage.rest(300)).map(({ open_time, across_gap }) => [open_time * 1000, across_gap]);
+    assert.deepEqual(
+      rows.map(({ openTime, acrossGap }) => [openTime, acrossGap]),
+      marks.slice(-rows.length),
+    );
+    assert.ok(rows.some(({ acrossGap }) => acrossGap) && rows.some(({ acrossGap }) => !acrossGap));
+  });
 
-test("after a return nothing is missing", async (t) => {
-  const stage = await Stage.open(t);
-  const random = new Random(8);
-  await stage.live(1200, random);
-  const proxy = await FaultProxy.start({ target: stage.served.port, random });
-  t.after(() => proxy.close());
-  const client = await connect(`ws://127.0.0.1:${proxy.port}`, { reconnect: { baseMs: 300, maxMs: 600 } });
-  t.after(() => client.close());
-  const bars = await client.bars("A0/USDT", "1s", { exchange: "test-a", indicators: INDICATORS });
-  const states: string[] = [];
-  bars.on("state", ({ state, live }) => states.push(`${state} ${live}`));
-  proxy.fault("cut", { how: "reset" });
-  await stage.live(2500, random);
-  await eventually(
-    () => states.includes("live true"),
-    () => states.join(),
-  );
-  assert.equal(states[0], "disconnected false");
-  await equal(bars, stage);
-});
+  test("bars are as live as the trades that they are made of", async (t) => {
+    const stage = await Stage.open(t);
+    stage.trade(100);
+    const bars = await stage.client.bars("A0/USDT", "1s", { exchange: "test-a" });
+    const states: string[] = [];
+    bars.on("state", ({ state, live, reason }) => states.push(`${state} ${live} ${reason}`.trim()));
+    stage.served.engine.connection(stage.venue.id, S.STATE_DOWN, "gone");
+    stage.served.turn.end();
+    await eventually(
+      () => states.at(-1) === "down false gone",
+      () => states.join(),
+    );
+    stage.venue.up();
+    stage.trade(101);
+    await eventually(
+      () => states.at(-1) === "live true",
+      () => states.join(),
+    );
+  });
 
-test("bars are as live as the trades that they are made of", async (t) => {
-  const stage = await Stage.open(t);
-  stage.trade(100);
-  const bars = await stage.client.bars("A0/USDT", "1s", { exchange: "test-a" });
-  const states: string[] = [];
-  bars.on("state", ({ state, live, reason }) => states.push(`${state} ${live} ${reason}`.trim()));
-  stage.served.engine.connection(stage.venue.id, S.STATE_DOWN, "gone");
-  stage.served.turn.end();
-  await eventually(
-    () => states.at(-1) === "down false gone",
-    () => states.join(),
-  );
-  stage.venue.up();
-  stage.trade(101);
-  await eventually(
-    () => states.at(-1) === "live true",
-    () => states.join(),
-  );
-});
-
-test("what cannot be had is a typed error", async (t) => {
-  const { client } = await Stage.open(t);
-  const coded =
-    (code: string, says = /./) =>
-    (error: unknown) =>
-      error instanceof TickwireError && error.code === code && says.test(error.message);
-  await assert.rejects(client.bars("A0/USDT", "1s"), coded("bad_request", /test-a.*test-b|test-b.*test-a/));
-  await assert.rejects(client.bars("NO/PE", "1s", { exchange: "test-a" }), coded("unknown_symbol"));
-  await assert.rejects(client.bars("A0/USDT", "7m", { exchange: "test-a" }), coded("unknown_timeframe"));
-  await assert.rejects(
-    client.bars("A0/USDT", "1s", { exchange: "test-a", indicators: { x: "rsi(14)" } }),
-    coded("unknown_indicator"),
-  );
-  await assert.rejects(client.bars("A0/USDT", "1s", { exchange: "test-a", history: 0 }), coded("bad_option"));
-  assert.throws(() => hma(0), RangeError);
+  test("what cannot be had is a typed error", async (t) => {
+    const { client } = await Stage.open(t);
+    const coded =
+      (code: string, says = /./) =>
+      (error: unknown) =>
+        error instanceof TickwireError && error.code === code && says.test(error.message);
+    await assert.rejects(client.bars("A0/USDT", "1s"), coded("bad_request", /test-a.*test-b|test-b.*test-a/));
+    await assert.rejects(client.bars("NO/PE", "1s", { exchange: "test-a" }), coded("unknown_symbol"));
+    await assert.rejects(client.bars("A0/USDT", "7m", { exchange: "test-a" }), coded("unknown_timeframe"));
+    await assert.rejects(
+      client.bars("A0/USDT", "1s", { exchange: "test-a", indicators: { x: "rsi(14)" } }),
+      coded("unknown_indicator"),
+    );
+    await assert.rejects(client.bars("A0/USDT", "1s", { exchange: "test-a", history: 0 }), coded("bad_option"));
+    assert.throws(() => hma(0), RangeError);
+  });
 });

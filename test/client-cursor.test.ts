@@ -9,10 +9,10 @@ import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { connect } from "../src/client/index.ts";
 import { Random } from "../src/std/random.ts";
+import { PROGRAM } from "./cursor-program.ts";
 import { eventually } from "./gateway.ts";
 import { type Served, serve, spot, type Venue } from "./serve.ts";
 
-const PROGRAM = fileURLToPath(new URL("cursor-program.ts", import.meta.url));
 const TSX = fileURLToPath(new URL("../node_modules/.bin/tsx", import.meta.url));
 
 class Stage {

@@ -133,7 +133,8 @@ async function start(t: TestContext, name: string, change: (code: string) => str
   const { code } = await transform(source, { loader: "ts", format: "esm", target: "node20" });
   const path = join(project, `${name}.mjs`);
   writeFileSync(path, code);
-  const child = spawn(process.execPath, [path], { cwd: project, stdio: ["ignore", "pipe", "pipe"] });
+  const env = { ...process.env, TICKWIRE_TOKEN: "desk.1893456000.signature" };
+  const child = spawn(process.execPath, [path], { cwd: project, env, stdio: ["ignore", "pipe", "pipe"] });
   t.after(() => child.kill("SIGKILL"));
   let said = "";
   child.stdout.on("data", (data: Buffer) => {

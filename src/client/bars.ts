@@ -63,6 +63,7 @@ export class LiveBars implements Receiver {
   #told = LIVE;
   /** The server numbers indicators anew: what comes until it is level may be by the old numbers. */
   #isRenumbered = false;
+  #lacksValues = false;
   /** Servers so far: an answer of an earlier one is of no use. */
   #generation = 0;
   #session: Session | undefined;
@@ -368,6 +369,7 @@ export class LiveBars implements Receiver {
   connected(anew: boolean): void {
     const isOther = this.#relearn();
     this.#isRenumbered = isOther && !anew;
+    this.#lacksValues = !anew && this.#wanted.length > 0;
     if (anew) {
       this.#generation += 1;
       // Of its state nothing is known yet but what it says from now on.
@@ -377,7 +379,9 @@ export class LiveBars implements Receiver {
   }
 
   level(): void {
-    if (this.#isRenumbered || this.#owed !== undefined) this.#refresh();
+    // A server that was started anew computes what is not usual only from when it was asked to: its first bars lack it.
+    if (this.#lacksValues || this.#owed !== undefined) this.#refresh();
+    this.#lacksValues = false;
     this.#isRenumbered = false;
     this.#tell(this.#stream);
   }

@@ -1,4 +1,4 @@
-import { CursorFile } from "./cursor.ts";
+import { CursorFile } from "./cursor-file.ts";
 import { TickwireError } from "./errors.ts";
 import { type JournalOptions, openJournalServer } from "./journal-server.ts";
 import { type ConnectOptions, checkOptions, readUrls } from "./options.ts";

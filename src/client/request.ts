@@ -22,28 +22,28 @@ export interface SubscribeSpec {
   maxLagMs?: number;
 }
 
-const KEYS: Readonly<Record<keyof SubscribeSpec, string>> = {
-  channels: "channels",
-  symbols: "symbols",
-  exchanges: "exchanges",
-  marketTypes: "market_types",
-  timeframes: "timeframes",
-  depth: "depth",
-  conflateMs: "conflate_ms",
-  bars: "bars",
-  indicators: "indicators",
-  from: "from",
-  strict: "strict",
-  maxLagMs: "max_lag_ms",
-};
+const KEYS: ReadonlySet<string> = new Set<keyof SubscribeSpec>([
+  "channels",
+  "symbols",
+  "exchanges",
+  "marketTypes",
+  "timeframes",
+  "depth",
+  "conflateMs",
+  "bars",
+  "indicators",
+  "from",
+  "strict",
+  "maxLagMs",
+]);
 
 /** A subscribe as the server takes it; throws a TickwireError for a key that there is not. */
 export function requestOf(spec: SubscribeSpec): Record<string, unknown> {
   const request: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(spec)) {
-    const key = Object.hasOwn(KEYS, name) ? KEYS[name as keyof SubscribeSpec] : undefined;
-    if (key === undefined) throw new TickwireError("bad_option", `subscribe: there is no option "${name}"`);
-    if (value !== undefined) request[key] = value;
+    if (!KEYS.has(name)) throw new TickwireError("bad_option", `subscribe: there is no option "${name}"`);
+    // Names are camelCase in TypeScript, snake_case on the wire.
+    if (value !== undefined) request[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value;
   }
   return request;
 }

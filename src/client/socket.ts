@@ -1,4 +1,5 @@
 import { TickwireError } from "./errors.ts";
+import { openNodeSocket } from "./node-socket.ts";
 
 /** What a connection tells its user. */
 export interface SocketEvents {
@@ -67,42 +68,4 @@ function openPlainSocket(url: URL, protocols: readonly string[], events: SocketE
       closed(1006, "");
     },
   };
-}
-
-async function openNodeSocket(url: URL, protocols: readonly string[], events: SocketEvents): Promise<Socket> {
-  const { WebSocket } = await loadWs();
-  const socket = new WebSocket(url, [...protocols], { perMessageDeflate: false });
-  let error = "";
-  socket.on("open", () => events.open());
-  socket.on("message", (data: Uint8Array, isBinary: boolean) => {
-    if (isBinary) events.bytes(data);
-    else events.text(String(data));
-  });
-  socket.on("unexpected-response", (_request, response) => {
-    let text = "";
-    response.setEncoding("utf8").on("data", (part: string) => {
-      text += part;
-    });
-    response.on("end", () => {
-      error = `${response.statusCode} ${text}`;
-      socket.terminate();
-    });
-  });
-  socket.on("error", (cause: Error) => {
-    error ||= cause.message;
-  });
-  socket.on("close", (code: number, reason: Uint8Array) => events.closed(code, String(reason) || error));
-  return {
-    send: (text) => socket.send(text),
-    close: () => socket.close(),
-    terminate: () => socket.terminate(),
-  };
-}
-
-async function loadWs(): Promise<typeof import("ws")> {
-  try {
-    return await import("ws");
-  } catch (error) {
-    throw new TickwireError("not_here", "in Node the client needs the package ws: npm install ws", { cause: error });
-  }
 }

@@ -36,6 +36,34 @@ function readInteger(table: TableView, slot: number, into: Float64Array): void {
   into[0] = word === 0 ? 0 : i32[word + 1] * 4294967296 + (i32[word] >>> 0);
 }
 
+/** What every plain event says beside the fields of its kind. */
+const COMMON = [
+  "exchange",
+  "symbol",
+  "stream",
+  "epoch",
+  "position",
+  "sequence",
+  "tsExchange",
+  "tsReceive",
+  "tsPublish",
+  "flags",
+] as const;
+
+type Common = "type" | (typeof COMMON)[number];
+type Plain<View, Key extends keyof View> = { readonly [Name in Key]: View[Name] };
+
+/** A plain object with some of a view's fields, in this order. */
+function plain<View extends EventView & { readonly type: string }, Key extends keyof View>(
+  view: View,
+  keys: readonly Key[],
+): Plain<View, Key | Common> {
+  const all: Record<string, unknown> = { type: view.type };
+  for (const key of COMMON) all[key] = view[key];
+  for (const key of keys) all[key as string] = view[key];
+  return all as Plain<View, Key | Common>;
+}
+
 export type Side = "buy" | "sell" | "unknown";
 
 /**
@@ -112,11 +140,6 @@ export abstract class EventView {
   get flags(): number {
     return this.header.flags;
   }
-
-  protected common() {
-    const { exchange, symbol, stream, epoch, position, sequence, tsExchange, tsReceive, tsPublish, flags } = this;
-    return { exchange, symbol, stream, epoch, position, sequence, tsExchange, tsReceive, tsPublish, flags };
-  }
 }
 
 /** A trade; `side` is the aggressor's. */
@@ -162,8 +185,7 @@ export class TradeEvent extends EventView {
   }
 
   toObject() {
-    const { type, price, size, side, tradeId, isBlock, isLiquidation, isOddLot } = this;
-    return { type, ...this.common(), price, size, side, tradeId, isBlock, isLiquidation, isOddLot } as const;
+    return plain(this, ["price", "size", "side", "tradeId", "isBlock", "isLiquidation", "isOddLot"]);
   }
 }
 
@@ -206,8 +228,7 @@ export class QuoteEvent extends EventView {
   }
 
   toObject() {
-    const { type, bid, bidSize, ask, askSize, live, venueSequence } = this;
-    return { type, ...this.common(), bid, bidSize, ask, askSize, live, venueSequence } as const;
+    return plain(this, ["bid", "bidSize", "ask", "askSize", "live", "venueSequence"]);
   }
 }
 
@@ -257,11 +278,11 @@ export class BookEvent extends EventView {
     return this.#view.askSize(index);
   }
 
-  toObject() {
-    const { type, isSnapshot, isLast, venueSequence } = this;
+  toObject(): Plain<BookEvent, Common | "isSnapshot" | "isLast" | "venueSequence"> &
+    Record<"bids" | "asks", number[][]> {
     const bids = Array.from({ length: this.bidCount }, (_, index) => [this.bidPrice(index), this.bidSize(index)]);
     const asks = Array.from({ length: this.askCount }, (_, index) => [this.askPrice(index), this.askSize(index)]);
-    return { type, ...this.common(), isSnapshot, isLast, venueSequence, bids, asks } as const;
+    return { ...plain(this, ["isSnapshot", "isLast", "venueSequence"]), bids, asks };
   }
 }
 
@@ -302,8 +323,7 @@ export class TickerEvent extends EventView {
   }
 
   toObject() {
-    const { type, last, mark, index, openInterest, volume24h, high24h, low24h } = this;
-    return { type, ...this.common(), last, mark, index, openInterest, volume24h, high24h, low24h } as const;
+    return plain(this, ["last", "mark", "index", "openInterest", "volume24h", "high24h", "low24h"]);
   }
 }
 
@@ -334,8 +354,7 @@ export class FundingEvent extends EventView {
   }
 
   toObject() {
-    const { type, rate, nextTime, mark, index } = this;
-    return { type, ...this.common(), rate, nextTime, mark, index } as const;
+    return plain(this, ["rate", "nextTime", "mark", "index"]);
   }
 }
 
@@ -361,12 +380,31 @@ export class LiquidationEvent extends EventView {
   }
 
   toObject() {
-    const { type, price, size, side } = this;
-    return { type, ...this.common(), price, size, side } as const;
+    return plain(this, ["price", "size", "side"]);
   }
 }
 
 export type BarStateName = "building" | "closed" | "corrected";
+
+const BAR_FIELDS = [
+  "timeframe",
+  "state",
+  "source",
+  "openTime",
+  "closeTime",
+  "open",
+  "high",
+  "low",
+  "close",
+  "volume",
+  "quoteVolume",
+  "vwap",
+  "buyVolume",
+  "sellVolume",
+  "tradeCount",
+  "partial",
+  "acrossGap",
+] as const;
 
 /** One bar: building, closed, or corrected after its close. Volumes are in base units. */
 export class BarEvent extends EventView {
@@ -450,11 +488,7 @@ export class BarEvent extends EventView {
   }
 
   toObject() {
-    const { type, timeframe, state, source, openTime, closeTime, open, high, low, close, volume, quoteVolume } = this;
-    const { vwap, buyVolume, sellVolume, tradeCount, partial, acrossGap } = this;
-    const prices = { openTime, closeTime, open, high, low, close };
-    const volumes = { volume, quoteVolume, vwap, buyVolume, sellVolume, tradeCount };
-    return { type, ...this.common(), timeframe, state, source, ...prices, ...volumes, partial, acrossGap } as const;
+    return plain(this, BAR_FIELDS);
   }
 }
 
@@ -465,6 +499,9 @@ export interface IndicatorMeaning {
   name: string;
   lanes: readonly string[];
 }
+
+/** Values by indicator and lane, and whether each is ready. */
+export type PlainIndicators = Record<string, Record<string, number | boolean>>;
 
 /** The indicators of one bar. */
 export class IndicatorsEvent extends EventView {
@@ -523,16 +560,15 @@ export class IndicatorsEvent extends EventView {
     return Number.NaN;
   }
 
-  toObject() {
-    const { type, timeframe, state, barTime } = this;
-    const values: Record<string, Record<string, number | boolean>> = {};
+  toObject(): Plain<IndicatorsEvent, Common | "timeframe" | "state" | "barTime"> & { values: PlainIndicators } {
+    const values: PlainIndicators = {};
     for (let index = 0; index < this.count; index += 1) {
       const meaning = this.meanings.find(({ id }) => id === this.indicatorAt(index));
       const name = meaning?.name ?? String(this.indicatorAt(index));
       const lane = meaning?.lanes[this.laneAt(index)] ?? String(this.laneAt(index));
       values[name] = { ...values[name], [lane]: this.valueAt(index), ready: this.readyAt(index) };
     }
-    return { type, ...this.common(), timeframe, state, barTime, values } as const;
+    return { ...plain(this, ["timeframe", "state", "barTime"]), values };
   }
 }
 
@@ -568,7 +604,6 @@ export class StateEvent extends EventView {
   }
 
   toObject() {
-    const { type, channel, state, reason, upstreamGap } = this;
-    return { type, ...this.common(), channel, state, reason, upstreamGap } as const;
+    return plain(this, ["channel", "state", "reason", "upstreamGap"]);
   }
 }

@@ -87,8 +87,10 @@ export class BarCorrections {
     const venueBars = closedVenueBars(rows, TIMEFRAME_MICROS[timeframe], lateness, clock[venueOf[instrument]]);
     const kept = this.#archive.of(instrument, timeframe);
     const { history } = kept;
+    const toldFrom = Float64Array.of(kept.toldFrom);
+    const before = kept.rows(history.search(toldFrom, 0));
     const times = Float64Array.from(this.#archive.stitch(instrument, timeframe, venueBars));
-    if (times.length === 0) return;
+    if (times.length === 0) return this.#retell(instrument, timeframe, kept, history.search(toldFrom, 0), before);
     for (let index = 0; index < times.length; index += 1) {
       const found = history.search(times, index);
       if (!history.has(found, times, index)) continue;
@@ -103,6 +105,21 @@ export class BarCorrections {
       const at = history.offset(index);
       const rowAt = (index - from) * plan.rowSize;
       this.#out.indicators(instrument, timeframe, bars, at, plan, values, rowAt, BAR_CORRECTED);
+    }
+  }
+
+  /** What came before them changes what indicators of bars are that have gone out: they go out again. */
+  #retell(instrument: number, timeframe: number, kept: BarSeries, from: number, before: Float64Array): void {
+    const { history, plan } = kept;
+    const { rowSize } = plan;
+    const after = kept.rows(from);
+    for (let row = 0; row * rowSize < before.length; row += 1) {
+      const at = row * rowSize;
+      const isSame = before.subarray(at, at + rowSize).every((value, index) => Object.is(value, after[at + index]));
+      if (isSame) continue;
+      const bar = from + row;
+      const bars = history.array(bar);
+      this.#out.indicators(instrument, timeframe, bars, history.offset(bar), plan, after, at, BAR_CORRECTED);
     }
   }
 }

@@ -28,6 +28,8 @@ export class BarSeries {
   knownFrom = Number.NaN;
   /** Close of the newest bar before the instrument's trades last stopped coming, microseconds; Infinity while they never did. */
   awayFrom = Number.POSITIVE_INFINITY;
+  /** When the first bar opened whose indicators went out, microseconds; Infinity while none did. */
+  toldFrom = Number.POSITIVE_INFINITY;
 
   constructor(plan: IndicatorPlan, memory: BarMemory) {
     this.history = new BarHistory(memory.limit, memory.bars);

@@ -203,6 +203,7 @@ export class Bars {
     this.closed += 1;
     this.#out.bar(instrument, timeframe, bars, bar, BAR_CLOSED);
     if (plan.entries !== 0) {
+      if (bars[bar + BAR_OPEN_TIME] < kept.toldFrom) kept.toldFrom = bars[bar + BAR_OPEN_TIME];
       kept.values(this.#row, 0);
       this.#out.indicators(instrument, timeframe, bars, bar, plan, this.#row, 0, BAR_CLOSED);
     }

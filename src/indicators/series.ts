@@ -2,10 +2,12 @@ import {
   BAR_BUY_VOLUME,
   BAR_CLOSE,
   BAR_CLOSE_TIME,
+  BAR_FLAGS,
   BAR_HIGH,
   BAR_LOW,
   BAR_OPEN,
   BAR_OPEN_TIME,
+  BAR_PARTIAL,
   BAR_QUOTE_VOLUME,
   BAR_SELL_VOLUME,
   BAR_SIZE,
@@ -13,8 +15,14 @@ import {
   BAR_VOLUME,
   BAR_VWAP,
 } from "./bar.ts";
+import type { Direction } from "./colour.ts";
 import { describe } from "./describe.ts";
 import type { Indicator } from "./indicator.ts";
+
+/** An indicator of which the compiler knows the lanes. */
+export interface NamedIndicator<Lane extends string> extends Indicator {
+  readonly lanes: readonly Lane[];
+}
 
 /** A bar as a program has it; what an indicator does not look at may be left out. Times are microseconds. */
 export interface PlainBar {
@@ -30,23 +38,34 @@ export interface PlainBar {
   readonly buyVolume?: number;
   readonly sellVolume?: number;
   readonly tradeCount?: number;
+  /** Not all of its trades were seen; default false. */
+  readonly partial?: boolean;
 }
 
 /** An indicator's values of one bar: its lanes by name, and what a chart draws them in. */
-export type IndicatorValues = { readonly ready: boolean } & { readonly [lane: string]: number | boolean | string };
+export type IndicatorValues<Lane extends string = string> = {
+  readonly ready: boolean;
+  readonly direction?: Direction;
+  readonly color?: string;
+} & (string extends Lane ? UnnamedLanes : { readonly [Name in Lane]: number });
+
+/** Of an indicator that was parsed from a text, which lanes there are is known when it runs. */
+interface UnnamedLanes {
+  readonly [lane: string]: number | boolean | string | undefined;
+}
 
 /**
  * One indicator over the closed bars of one series, oldest first: the same arithmetic as in the server, for a program that
  * has bars of its own.
  */
-export class IndicatorSeries {
-  readonly indicator: Indicator;
+export class IndicatorSeries<Lane extends string = string> {
+  readonly indicator: NamedIndicator<Lane>;
   readonly #state: Float64Array;
   readonly #bar = new Float64Array(BAR_SIZE);
   readonly #peeked: Float64Array;
 
   /** `seed` is the close before the first bar; without it the first close is taken. */
-  constructor(indicator: Indicator, seed = Number.NaN) {
+  constructor(indicator: NamedIndicator<Lane>, seed = Number.NaN) {
     this.indicator = indicator;
     this.#state = new Float64Array(indicator.size);
     this.#peeked = new Float64Array(indicator.lanes.length + 1);
@@ -54,14 +73,14 @@ export class IndicatorSeries {
   }
 
   /** Takes a closed bar; returns the values after it. */
-  update(bar: PlainBar): IndicatorValues {
+  update(bar: PlainBar): IndicatorValues<Lane> {
     this.#take(bar);
     this.indicator.update(this.#state, 0, this.#bar, 0);
     return this.#values(this.#state, this.indicator.ready(this.#state, 0));
   }
 
   /** The values as if a building bar closed now; nothing is kept. */
-  peek(bar: PlainBar): IndicatorValues {
+  peek(bar: PlainBar): IndicatorValues<Lane> {
     this.#take(bar);
     this.indicator.peek(this.#state, 0, this.#bar, 0, this.#peeked, 0);
     return this.#values(this.#peeked, this.#peeked[this.indicator.lanes.length] === 1);
@@ -83,11 +102,12 @@ export class IndicatorSeries {
     bar[BAR_BUY_VOLUME] = plain.buyVolume ?? Number.NaN;
     bar[BAR_SELL_VOLUME] = plain.sellVolume ?? Number.NaN;
     bar[BAR_TRADE_COUNT] = plain.tradeCount ?? Number.NaN;
+    bar[BAR_FLAGS] = plain.partial === true ? BAR_PARTIAL : 0;
   }
 
-  #values(lanes: Float64Array, ready: boolean): IndicatorValues {
+  #values(lanes: Float64Array, ready: boolean): IndicatorValues<Lane> {
     const values = Array.from(lanes.subarray(0, this.indicator.lanes.length));
     const named = Object.fromEntries(this.indicator.lanes.map((lane, index) => [lane, values[index] as number]));
-    return { ...named, ...describe(this.indicator).style(values), ready };
+    return { ...named, ...describe(this.indicator).style(values), ready } as IndicatorValues<Lane>;
   }
 }

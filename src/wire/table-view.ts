@@ -61,6 +61,51 @@ export class TableView {
     return offset === 0 ? 0 : this.table + offset;
   }
 
+  /** Scalars by slot; `absent` where this frame does not have the field. 64-bit numbers are exact to 2^53. */
+  u8(slot: number, absent = 0): number {
+    const at = this.place(slot);
+    return at === 0 ? absent : this.memory.u8[at];
+  }
+
+  bool(slot: number): boolean {
+    const at = this.place(slot);
+    return at !== 0 && this.memory.u8[at] !== 0;
+  }
+
+  u16(slot: number, absent = 0): number {
+    const at = this.place(slot);
+    return at === 0 ? absent : this.memory.u16[at >> 1];
+  }
+
+  i32(slot: number, absent = 0): number {
+    const at = this.place(slot);
+    return at === 0 ? absent : this.memory.i32[at >> 2];
+  }
+
+  u32(slot: number, absent = 0): number {
+    const at = this.place(slot);
+    return at === 0 ? absent : this.memory.i32[at >> 2] >>> 0;
+  }
+
+  i64(slot: number, absent = 0): number {
+    const word = this.place(slot) >> 2;
+    if (word === 0) return absent;
+    const { i32 } = this.memory;
+    return i32[word + 1] * 4294967296 + (i32[word] >>> 0);
+  }
+
+  u64(slot: number, absent = 0): number {
+    const word = this.place(slot) >> 2;
+    if (word === 0) return absent;
+    const { i32 } = this.memory;
+    return (i32[word + 1] >>> 0) * 4294967296 + (i32[word] >>> 0);
+  }
+
+  f64(slot: number, absent = Number.NaN): number {
+    const at = this.place(slot);
+    return at === 0 ? absent : this.memory.f64[at >> 3];
+  }
+
   /** What an offset field points at, or 0. */
   target(slot: number): number {
     const at = this.place(slot);

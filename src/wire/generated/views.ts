@@ -45,29 +45,21 @@ export class TradeView {
   }
 
   get price(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(0);
   }
 
   get size(): number {
-    const table = this.table;
-    const at = table.place(1);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(1);
   }
 
   /** The aggressor's */
   get side(): number {
-    const table = this.table;
-    const at = table.place(2);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(2);
   }
 
   /** Bits: 1 block, 2 liquidation, 4 odd lot */
   get flags(): number {
-    const table = this.table;
-    const at = table.place(3);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(3);
   }
 
   /** The venue's own, at most 40 bytes */
@@ -96,23 +88,17 @@ export class BookLevelsView {
 
   /** Last update that this frame brings the book to; 0 unknown */
   get venueSeq(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.u64(0);
   }
 
   /** The update before it; 0 unknown */
   get venuePrevSeq(): number {
-    const table = this.table;
-    const at = table.place(1);
-    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.u64(1);
   }
 
   /** The venue's, when it was verified; 0 none */
   get checksum(): number {
-    const table = this.table;
-    const at = table.place(2);
-    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.i64(2);
   }
 
   /** Changed levels, or the whole book in a snapshot (best first) */
@@ -158,40 +144,28 @@ export class QuoteView {
   }
 
   get bidPrice(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(0);
   }
 
   get bidSize(): number {
-    const table = this.table;
-    const at = table.place(1);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(1);
   }
 
   get askPrice(): number {
-    const table = this.table;
-    const at = table.place(2);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(2);
   }
 
   get askSize(): number {
-    const table = this.table;
-    const at = table.place(3);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(3);
   }
 
   get venueSeq(): number {
-    const table = this.table;
-    const at = table.place(4);
-    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.u64(4);
   }
 
   /** False while the book it depends on is not live */
   get live(): boolean {
-    const table = this.table;
-    const at = table.place(5);
-    return at === 0 ? false : table.memory.u8[at] !== 0;
+    return this.table.bool(5);
   }
 }
 
@@ -204,45 +178,31 @@ export class TickerView {
   }
 
   get last(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(0);
   }
 
   get mark(): number {
-    const table = this.table;
-    const at = table.place(1);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(1);
   }
 
   get index(): number {
-    const table = this.table;
-    const at = table.place(2);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(2);
   }
 
   get openInterest(): number {
-    const table = this.table;
-    const at = table.place(3);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(3);
   }
 
   get volume24h(): number {
-    const table = this.table;
-    const at = table.place(4);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(4);
   }
 
   get high24h(): number {
-    const table = this.table;
-    const at = table.place(5);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(5);
   }
 
   get low24h(): number {
-    const table = this.table;
-    const at = table.place(6);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(6);
   }
 }
 
@@ -255,27 +215,19 @@ export class FundingView {
   }
 
   get rate(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(0);
   }
 
   get nextTime(): number {
-    const table = this.table;
-    const at = table.place(1);
-    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.i64(1);
   }
 
   get mark(): number {
-    const table = this.table;
-    const at = table.place(2);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(2);
   }
 
   get index(): number {
-    const table = this.table;
-    const at = table.place(3);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(3);
   }
 }
 
@@ -288,21 +240,15 @@ export class LiquidationView {
   }
 
   get price(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(0);
   }
 
   get size(): number {
-    const table = this.table;
-    const at = table.place(1);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(1);
   }
 
   get side(): number {
-    const table = this.table;
-    const at = table.place(2);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(2);
   }
 }
 
@@ -315,111 +261,77 @@ export class BarView {
   }
 
   get openTime(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.i64(0);
   }
 
   /** Exclusive */
   get closeTime(): number {
-    const table = this.table;
-    const at = table.place(1);
-    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.i64(1);
   }
 
   get open(): number {
-    const table = this.table;
-    const at = table.place(2);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(2);
   }
 
   get high(): number {
-    const table = this.table;
-    const at = table.place(3);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(3);
   }
 
   get low(): number {
-    const table = this.table;
-    const at = table.place(4);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(4);
   }
 
   get close(): number {
-    const table = this.table;
-    const at = table.place(5);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(5);
   }
 
   /** Base units */
   get volume(): number {
-    const table = this.table;
-    const at = table.place(6);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(6);
   }
 
   get quoteVolume(): number {
-    const table = this.table;
-    const at = table.place(7);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(7);
   }
 
   /** NaN when volume is 0 */
   get vwap(): number {
-    const table = this.table;
-    const at = table.place(8);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(8);
   }
 
   /** By the aggressor's side; trades of unknown side count in volume only */
   get buyVolume(): number {
-    const table = this.table;
-    const at = table.place(9);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(9);
   }
 
   get sellVolume(): number {
-    const table = this.table;
-    const at = table.place(10);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(10);
   }
 
   get tradeCount(): number {
-    const table = this.table;
-    const at = table.place(11);
-    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.u64(11);
   }
 
   get timeframe(): number {
-    const table = this.table;
-    const at = table.place(12);
-    return at === 0 ? 255 : table.memory.u8[at];
+    return this.table.u8(12, 255);
   }
 
   get state(): number {
-    const table = this.table;
-    const at = table.place(13);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(13);
   }
 
   get source(): number {
-    const table = this.table;
-    const at = table.place(14);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(14);
   }
 
   /** Joined mid-way: not all of its trades were seen */
   get partial(): boolean {
-    const table = this.table;
-    const at = table.place(15);
-    return at === 0 ? false : table.memory.u8[at] !== 0;
+    return this.table.bool(15);
   }
 
   /** The venue lost trades within it */
   get acrossGap(): boolean {
-    const table = this.table;
-    const at = table.place(16);
-    return at === 0 ? false : table.memory.u8[at] !== 0;
+    return this.table.bool(16);
   }
 }
 
@@ -433,21 +345,15 @@ export class IndicatorsView {
 
   /** Open time of the bar */
   get barTime(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.i64(0);
   }
 
   get timeframe(): number {
-    const table = this.table;
-    const at = table.place(1);
-    return at === 0 ? 255 : table.memory.u8[at];
+    return this.table.u8(1, 255);
   }
 
   get state(): number {
-    const table = this.table;
-    const at = table.place(2);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(2);
   }
 
   get valueCount(): number {
@@ -488,47 +394,33 @@ export class StreamStateView {
   }
 
   get state(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(0);
   }
 
   /** The venue lost what the gap_ fields say */
   get gap(): boolean {
-    const table = this.table;
-    const at = table.place(1);
-    return at === 0 ? false : table.memory.u8[at] !== 0;
+    return this.table.bool(1);
   }
 
   get gapRefilled(): boolean {
-    const table = this.table;
-    const at = table.place(2);
-    return at === 0 ? false : table.memory.u8[at] !== 0;
+    return this.table.bool(2);
   }
 
   /** First and last venue id that is missing */
   get gapFromId(): number {
-    const table = this.table;
-    const at = table.place(3);
-    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.u64(3);
   }
 
   get gapToId(): number {
-    const table = this.table;
-    const at = table.place(4);
-    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.u64(4);
   }
 
   get gapFromTime(): number {
-    const table = this.table;
-    const at = table.place(5);
-    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.i64(5);
   }
 
   get gapToTime(): number {
-    const table = this.table;
-    const at = table.place(6);
-    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.i64(6);
   }
 
   get reason(): string {
@@ -555,27 +447,19 @@ export class StreamView {
   }
 
   get id(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
+    return this.table.u32(0);
   }
 
   get instrument(): number {
-    const table = this.table;
-    const at = table.place(1);
-    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
+    return this.table.u32(1);
   }
 
   get channel(): number {
-    const table = this.table;
-    const at = table.place(2);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(2);
   }
 
   get timeframe(): number {
-    const table = this.table;
-    const at = table.place(3);
-    return at === 0 ? 255 : table.memory.u8[at];
+    return this.table.u8(3, 255);
   }
 }
 
@@ -588,9 +472,7 @@ export class InstrumentView {
   }
 
   get id(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
+    return this.table.u32(0);
   }
 
   get symbol(): string {
@@ -636,9 +518,7 @@ export class InstrumentView {
   }
 
   get marketType(): number {
-    const table = this.table;
-    const at = table.place(4);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(4);
   }
 
   get base(): string {
@@ -684,70 +564,48 @@ export class InstrumentView {
   }
 
   get expiry(): number {
-    const table = this.table;
-    const at = table.place(8);
-    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.i64(8);
   }
 
   get contractSize(): number {
-    const table = this.table;
-    const at = table.place(9);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(9);
   }
 
   get sizeUnit(): number {
-    const table = this.table;
-    const at = table.place(10);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(10);
   }
 
   get priceDecimals(): number {
-    const table = this.table;
-    const at = table.place(11);
-    return at === 0 ? 0 : table.memory.i32[at >> 2];
+    return this.table.i32(11);
   }
 
   get sizeDecimals(): number {
-    const table = this.table;
-    const at = table.place(12);
-    return at === 0 ? 0 : table.memory.i32[at >> 2];
+    return this.table.i32(12);
   }
 
   get tick(): number {
-    const table = this.table;
-    const at = table.place(13);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(13);
   }
 
   get lot(): number {
-    const table = this.table;
-    const at = table.place(14);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(14);
   }
 
   get minSize(): number {
-    const table = this.table;
-    const at = table.place(15);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(15);
   }
 
   get minNotional(): number {
-    const table = this.table;
-    const at = table.place(16);
-    return at === 0 ? Number.NaN : table.memory.f64[at >> 3];
+    return this.table.f64(16);
   }
 
   get status(): number {
-    const table = this.table;
-    const at = table.place(17);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(17);
   }
 
   /** Levels a side that the venue's feed keeps; 0 is the whole book */
   get bookDepth(): number {
-    const table = this.table;
-    const at = table.place(18);
-    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
+    return this.table.u32(18);
   }
 }
 
@@ -760,76 +618,54 @@ export class FrameView {
   }
 
   get stream(): number {
-    const table = this.table;
-    const at = table.place(0);
-    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
+    return this.table.u32(0);
   }
 
   get instrument(): number {
-    const table = this.table;
-    const at = table.place(1);
-    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
+    return this.table.u32(1);
   }
 
   /** A random number of at most 53 bits, new at every start */
   get epoch(): number {
-    const table = this.table;
-    const at = table.place(2);
-    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.u64(2);
   }
 
   /** Place in the ring, one count over all streams */
   get position(): number {
-    const table = this.table;
-    const at = table.place(3);
-    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.u64(3);
   }
 
   /** Of the stream, from 1 */
   get seq(): number {
-    const table = this.table;
-    const at = table.place(4);
-    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.u64(4);
   }
 
   /** First sequence that this frame stands for; equal to seq for a ring frame */
   get fromSeq(): number {
-    const table = this.table;
-    const at = table.place(5);
-    return at === 0 ? 0 : (table.memory.i32[(at >> 2) + 1] >>> 0) * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.u64(5);
   }
 
   /** The venue's time of the event */
   get tsExchange(): number {
-    const table = this.table;
-    const at = table.place(6);
-    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.i64(6);
   }
 
   /** When this process got the message */
   get tsReceive(): number {
-    const table = this.table;
-    const at = table.place(7);
-    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.i64(7);
   }
 
   /** When the frame was committed */
   get tsPublish(): number {
-    const table = this.table;
-    const at = table.place(8);
-    return at === 0 ? 0 : table.memory.i32[(at >> 2) + 1] * 4294967296 + (table.memory.i32[at >> 2] >>> 0);
+    return this.table.i64(8);
   }
 
   get flags(): number {
-    const table = this.table;
-    const at = table.place(9);
-    return at === 0 ? 0 : table.memory.i32[at >> 2] >>> 0;
+    return this.table.u32(9);
   }
 
   get payloadType(): number {
-    const table = this.table;
-    const at = table.place(10);
-    return at === 0 ? 0 : table.memory.u8[at];
+    return this.table.u8(10);
   }
 
   /** Where the payload's table starts, or 0. */
