@@ -1,0 +1,140 @@
+import * as V from "../wire/generated/views.ts";
+import type { TableView } from "../wire/table-view.ts";
+import type { InstrumentName, StreamInfo } from "./receiver.ts";
+
+const NO_STREAM: StreamInfo = {
+  stream: 0,
+  instrument: { exchange: "", symbol: "" },
+  channel: "",
+  timeframe: undefined,
+  resumable: false,
+};
+const NO_FRAME = new V.FrameView();
+
+/** The slot of ts_exchange in the schema's Frame. */
+const TS_EXCHANGE_SLOT = 6;
+
+/**
+ * Reads doubles of a table that follow each other into an array. What handlers read most is read at once: a getter that
+ * returns an element is so small that V8 always inlines it, where one that looks for its field may return a boxed double.
+ */
+export function readDoubles(table: TableView, slot: number, into: Float64Array): void {
+  const { f64 } = table.memory;
+  for (let index = 0; index < into.length; index += 1) {
+    const at = table.place(slot + index);
+    into[index] = at === 0 ? Number.NaN : f64[at >> 3];
+  }
+}
+
+/** The same for one whole number of 64 bits. */
+export function readInteger(table: TableView, slot: number, into: Float64Array): void {
+  const { i32 } = table.memory;
+  const word = table.place(slot) >> 2;
+  into[0] = word === 0 ? 0 : i32[word + 1] * 4294967296 + (i32[word] >>> 0);
+}
+
+/** What every plain event says beside the fields of its kind. */
+const COMMON = [
+  "exchange",
+  "symbol",
+  "stream",
+  "epoch",
+  "position",
+  "sequence",
+  "tsExchange",
+  "tsReceive",
+  "tsPublish",
+  "flags",
+] as const;
+
+export type Common = "type" | (typeof COMMON)[number];
+export type Plain<View, Key extends keyof View> = { readonly [Name in Key]: View[Name] };
+
+/** A plain object with some of a view's fields, in this order. */
+export function plain<View extends EventView & { readonly type: string }, Key extends keyof View>(
+  view: View,
+  keys: readonly Key[],
+): Plain<View, Key | Common> {
+  const all: Record<string, unknown> = { type: view.type };
+  for (const key of COMMON) all[key] = view[key];
+  for (const key of keys) all[key as string] = view[key];
+  return all as Plain<View, Key | Common>;
+}
+
+export type Side = "buy" | "sell" | "unknown";
+
+/**
+ * What every event says. A view is one object for all events of its kind: it reads the frame's own bytes, and is good in
+ * the handler's call only; `toObject` makes something to keep. Prices and sizes are the venue's own; times are whole
+ * microseconds since 1970, 0 where unknown; a number that is not known is NaN. Hot path.
+ */
+export abstract class EventView {
+  /** One object for each instrument, for as long as the client lives: it can be a key. */
+  instrument: InstrumentName = NO_STREAM.instrument;
+  info: StreamInfo = NO_STREAM;
+  protected header: V.FrameView = NO_FRAME;
+  readonly #time = new Float64Array(1);
+
+  /** Points the view at a frame, which must be of its kind. */
+  attach(frame: V.FrameView, info: StreamInfo): this {
+    this.header = frame;
+    this.info = info;
+    this.instrument = info.instrument;
+    readInteger(frame.table, TS_EXCHANGE_SLOT, this.#time);
+    this.attachPayload(frame);
+    return this;
+  }
+
+  protected abstract attachPayload(frame: V.FrameView): void;
+
+  /** The channel's event as a plain object, in the same words. */
+  abstract toObject(): object;
+
+  get exchange(): string {
+    return this.instrument.exchange;
+  }
+
+  get symbol(): string {
+    return this.instrument.symbol;
+  }
+
+  get stream(): number {
+    return this.header.stream;
+  }
+
+  /** A number of the server's start, or of several that followed each other cleanly. */
+  get epoch(): number {
+    return this.header.epoch;
+  }
+
+  get position(): number {
+    return this.header.position;
+  }
+
+  /** Of the stream, from 1; a derived event stands for those from `fromSequence` on. */
+  get sequence(): number {
+    return this.header.seq;
+  }
+
+  get fromSequence(): number {
+    return this.header.fromSeq;
+  }
+
+  /** The venue's time of the event, when the gateway got it, and when it published it. */
+  get tsExchange(): number {
+    return this.#time[0];
+  }
+
+  get tsReceive(): number {
+    return this.header.tsReceive;
+  }
+
+  get tsPublish(): number {
+    return this.header.tsPublish;
+  }
+
+  /** Bits: 1 derived, 2 snapshot, 4 last of event, 8 correction, 16 backfilled, 32 inexact. */
+  get flags(): number {
+    return this.header.flags;
+  }
+}
