@@ -33,7 +33,8 @@ const withoutNode = {
     onLoad({ filter: /./, namespace: "without-node" }, ({ path }) => ({ contents: ABSENT, resolveDir: path }));
   },
 };
-const browser = { platform: "browser", target: "es2022", minify: true, plugins: [withoutNode] };
+/** Served as `/client.js`, without the map beside it: a comment that named the map would name what is not there. */
+const browser = { platform: "browser", target: "es2022", minify: true, plugins: [withoutNode], sourcemap: "external" };
 
 async function bundle(entry, outfile) {
   const { outputFiles } = await build({

@@ -21,6 +21,8 @@ export class TableView {
   table = 0;
   /** The vtable of the last frame, then the place of each field that this view knows (0: not there). */
   readonly #vtable = new Uint16Array(64);
+  /** The same words two at a time: half the comparisons for every frame whose vtable is 4-aligned. */
+  readonly #pairs = new Int32Array(this.#vtable.buffer);
   readonly #places: Uint16Array;
 
   constructor(slots: number) {
@@ -37,12 +39,15 @@ export class TableView {
     const words = Math.min(memory.u16[from] >> 1, 64);
     // A vtable holds two lengths at least; a shorter one would compare equal to whatever was learnt before.
     if (words < 2) return false;
-    for (let word = 0; word < words; word += 1) {
-      if (this.#vtable[word] !== memory.u16[from + word]) {
-        this.#learn(memory, from, words);
-        break;
-      }
+    let word = 0;
+    if ((from & 1) === 0) {
+      const { i32 } = memory;
+      const pairs = this.#pairs;
+      const pair = from >> 1;
+      while (word + 1 < words && pairs[word >> 1] === i32[pair + (word >> 1)]) word += 2;
     }
+    while (word < words && this.#vtable[word] === memory.u16[from + word]) word += 1;
+    if (word < words) this.#learn(memory, from, words);
     return true;
   }
 
