@@ -17,13 +17,12 @@ const SHIPPED = [
   ["src/bot/index.ts", "build/bot.mjs"],
 ];
 
-const node = { platform: "node", target: "node20", packages: "external", minifySyntax: true };
 /** In a browser nothing of Node is there: what needs it is replaced by what says so when it is called. */
-const NODE_ONLY = /\/(node-socket|cursor-file|journal-server)\.ts$/;
+const NODE_ONLY = /\/(node-socket|cursor-file|own-server)\.ts$/;
 const ABSENT = `
 import { TickwireError } from "./errors.ts";
 const absent = () => { throw new TickwireError("not_here", "this needs Node"); };
-export { absent as openNodeSocket, absent as openJournalServer };
+export { absent as openNodeSocket, absent as openJournalServer, absent as openEmbeddedServer };
 export const CursorFile = { open: absent };
 `;
 const withoutNode = {
@@ -36,6 +35,19 @@ const withoutNode = {
 /** Served as `/client.js`, without the map beside it: a comment that named the map would name what is not there. */
 const browser = { platform: "browser", target: "es2022", minify: true, plugins: [withoutNode], sourcemap: "external" };
 
+/** A program that imports both has one client, and one kind of its errors. */
+const besideClient = {
+  name: "beside-client",
+  setup: ({ onResolve }) => {
+    onResolve({ filter: /\/client\/index\.ts$/ }, ({ kind }) =>
+      kind === "entry-point" ? undefined : { path: "./client.mjs", external: true },
+    );
+  },
+};
+
+const node = { platform: "node", target: "node20", packages: "external", minifySyntax: true };
+const beside = { ...node, plugins: [besideClient] };
+
 async function bundle(entry, outfile) {
   const { outputFiles } = await build({
     entryPoints: [entry],
@@ -45,7 +57,7 @@ async function bundle(entry, outfile) {
     sourcemap: true,
     logLevel: "warning",
     write: false,
-    ...(outfile.endsWith(".browser.js") ? browser : node),
+    ...(outfile.endsWith(".browser.js") ? browser : outfile.endsWith("bot.mjs") ? beside : node),
   });
   await mkdir(dirname(outfile), { recursive: true });
   for (const { path, text } of outputFiles) {

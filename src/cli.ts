@@ -184,7 +184,7 @@ async function journal(args: readonly string[]): Promise<void> {
 
 function stopOnSignal(gateway: { stop(): Promise<void> }, { logLevel }: Config): void {
   const log = createLogger(logLevel);
-  process.removeAllListeners("SIGTERM").removeAllListeners("SIGINT");
+  process.removeAllListeners("SIGTERM").removeAllListeners("SIGINT").removeAllListeners("disconnect");
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) process.exit(1);
@@ -200,4 +200,6 @@ function stopOnSignal(gateway: { stop(): Promise<void> }, { logLevel }: Config):
   };
   process.on("SIGTERM", () => stop("SIGTERM"));
   process.on("SIGINT", () => stop("SIGINT"));
+  // A program that started it for itself is gone.
+  if (process.connected) process.on("disconnect", () => stop("disconnect"));
 }

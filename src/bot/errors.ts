@@ -28,6 +28,14 @@ export type BotErrorCode =
   | "queue_full"
   /** What is used was closed. */
   | "closed"
+  /** A market that was not subscribed is asked for. */
+  | "not_subscribed"
+  /** A listener threw: the cause is what it threw. */
+  | "listener_failed"
+  /** A predictor threw, or what it said is no number from 0 to 1. */
+  | "bad_prediction"
+  /** An executor threw: the cause is what it threw. */
+  | "not_executed"
   /** A runtime runs once. */
   | "already_run"
   /** `onStart` threw: the cause is what it threw. */

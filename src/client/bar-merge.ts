@@ -128,15 +128,20 @@ export class BarMerge {
     this.#fetches.delete(fetch);
   }
 
-  /** It is there; `isWhole` when nothing that it lacks is to be kept, because another server's bars are other bars. */
-  end(fetch: Fetch, { bars }: BarHistory, isWhole: boolean): void {
+  /**
+   * It is there; `isWhole` when nothing that it lacks is to be kept, because another server's bars are other bars. Returns
+   * how many bars are new, or other than they were.
+   */
+  end(fetch: Fetch, { bars }: BarHistory, isWhole: boolean): number {
     this.#fetches.delete(fetch);
     const corrected: number[] = [];
+    let changed = 0;
     for (const { values, indicators } of bars) {
       const { openTime } = values;
       const isKnown = this.table.rowOf(openTime) >= 0;
       const isOther = !fetch.bars.has(openTime) && this.#put(values);
       const isRecomputed = !fetch.values.has(openTime) && this.#putValues(openTime, indicators);
+      if (isOther || isRecomputed) changed += 1;
       if (isKnown && openTime <= this.#toldUntil && (isOther || isRecomputed)) corrected.push(openTime);
     }
     if (isWhole) this.#keepOnly(fetch, bars);
@@ -146,6 +151,7 @@ export class BarMerge {
       if (values.openTime > this.#toldUntil || this.#unfinished.has(values.openTime)) this.#close(values.openTime);
     }
     if (this.building !== undefined && this.building.openTime <= this.#newest()) this.building = undefined;
+    return changed;
   }
 
   #keepOnly({ bars: came }: Fetch, bars: BarHistory["bars"]): void {

@@ -40,6 +40,8 @@ export interface BarsEvents {
   corrected: BarRow;
   state: BarsState;
   gap: GapEvent;
+  /** Bars were fetched that had been missed; `changed` of them are new, or other than what was there. */
+  history: { readonly changed: number };
 }
 
 const LIVE: BarsState = { live: true, state: "live", reason: "" };
@@ -149,7 +151,9 @@ export class LiveBars implements Receiver {
     const generation = this.#generation;
     try {
       const history = await readHistory(this.#parts, { symbol, timeframe, exchange, limit: this.#limit });
-      if (generation === this.#generation) merge.end(fetch, history, isWhole);
+      if (generation !== this.#generation) return;
+      const changed = merge.end(fetch, history, isWhole);
+      if (changed > 0) this.#emitter.emit("history", { changed });
     } finally {
       merge.abandon(fetch);
     }

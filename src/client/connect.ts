@@ -1,25 +1,40 @@
 import { CursorFile } from "./cursor-file.ts";
 import { TickwireError } from "./errors.ts";
-import { type JournalOptions, openJournalServer } from "./journal-server.ts";
 import { type ConnectOptions, checkOptions, readUrls } from "./options.ts";
+import {
+  type EmbeddedOptions,
+  type JournalOptions,
+  type OwnServer,
+  openEmbeddedServer,
+  openJournalServer,
+} from "./own-server.ts";
 import { Tickwire } from "./tickwire.ts";
+
+/** What a client reads when no server is named: an engine of its own, or a journal. */
+export type OwnOptions = Partial<JournalOptions> & { embedded?: EmbeddedOptions };
 
 /**
  * Connects to a tickwire server; resolves once it has greeted. With several addresses they are tried in turn, and failed
  * over to. Without one it is ws://localhost:8080. With `{ journal: DIR }` there is no server: the journal is replayed to
- * this program alone, as fast as it reads, and the client ends with it.
+ * this program alone, as fast as it reads, and the client ends with it. With `{ embedded: { feeds: ["binance"] } }` this
+ * program has an engine of its own, in a process beside it, which ends with the client.
  *
  * Throws a TickwireError: `bad_url`, `bad_option`, `wrong_mode`, `refused`, `unavailable`, `not_here`.
  */
 export async function connect(
-  urls?: string | readonly string[] | (ConnectOptions & Partial<JournalOptions>),
+  urls?: string | readonly string[] | (ConnectOptions & OwnOptions),
   options: ConnectOptions = {},
 ): Promise<Tickwire> {
   const isAddress = urls === undefined || typeof urls === "string" || Array.isArray(urls);
   if (isAddress) return open(readUrls(urls as string | readonly string[] | undefined), options);
-  const given = urls as ConnectOptions & Partial<JournalOptions>;
-  if (given.journal === undefined) return open(readUrls(undefined), given);
-  return replay(given as ConnectOptions & JournalOptions);
+  const given = urls as ConnectOptions & OwnOptions;
+  const { journal, embedded } = given;
+  if (journal === undefined && embedded === undefined) return open(readUrls(undefined), given);
+  checkOptions(given);
+  if (journal === undefined) return withServer(await openEmbeddedServer(embedded as EmbeddedOptions), given);
+  if (embedded !== undefined) throw new TickwireError("bad_option", "journal and embedded exclude each other");
+  if (given.cursorFile !== undefined) throw new TickwireError("bad_option", "a journal has no cursor file");
+  return withServer(await openJournalServer(given as JournalOptions), given);
 }
 
 async function open(urls: readonly URL[], options: ConnectOptions): Promise<Tickwire> {
@@ -29,11 +44,8 @@ async function open(urls: readonly URL[], options: ConnectOptions): Promise<Tick
   return new Tickwire(urls, options, cursor).open();
 }
 
-/** Serves a journal to this program alone, and ends with it. */
-async function replay(options: ConnectOptions & JournalOptions): Promise<Tickwire> {
-  checkOptions(options);
-  if (options.cursorFile !== undefined) throw new TickwireError("bad_option", "a journal has no cursor file");
-  const server = await openJournalServer(options);
+/** Connects to a server that is this program's alone; they end with each other. */
+async function withServer(server: OwnServer, options: ConnectOptions): Promise<Tickwire> {
   const reconnect = { baseMs: 20, maxMs: 100, ...options.reconnect };
   const client = new Tickwire([new URL(server.url)], { ...options, reconnect }, undefined, true);
   server.ended.then((error) => (error === undefined ? client.close() : client.giveUp(error)));

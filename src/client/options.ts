@@ -26,6 +26,8 @@ export interface ConnectOptions {
   /** A file that makes this program's own restart exact: where it stood. Node only. */
   cursorFile?: string;
   reconnect?: ReconnectOptions;
+  /** Closes the client, also while it is not connected yet. */
+  signal?: AbortSignal;
   /** Time, delays and randomness, for tests. */
   clock?: Clock;
   timers?: Timers;

@@ -127,10 +127,13 @@ export class Tickwire {
 
   /** Connects; resolves once a server has greeted. */
   async open(): Promise<this> {
+    const { signal } = this.#options;
+    if (signal?.aborted) throw new TickwireError("closed", "the signal was aborted");
+    signal?.addEventListener("abort", () => void this.close(), { once: true });
     const session = this.#addSession();
     const greeted = new Promise<void>((resolve, reject) => {
       this.#emitter.once("connect", () => resolve());
-      this.closed.catch(reject);
+      this.closed.then(() => reject(new TickwireError("closed", "the client was closed")), reject);
     });
     session.start();
     await greeted;

@@ -16,3 +16,9 @@ export function timeframeIndex(name: string): number {
   const canonical = /^[smhd]$/.test(name) ? `1${name}` : name;
   return (TIMEFRAMES as readonly string[]).indexOf(canonical);
 }
+
+/** When the bar opens that a time falls into, microseconds: every bar is aligned to UTC. */
+export function alignToTimeframe(micros: number, timeframe: Timeframe): number {
+  const width = TIMEFRAME_MICROS[TIMEFRAMES.indexOf(timeframe)] as number;
+  return Math.floor(micros / width) * width;
+}
