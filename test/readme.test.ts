@@ -45,6 +45,7 @@ const AROUND: Readonly<Record<string, string>> = {
   tape: "",
   quant: "",
   bot: "",
+  signals: "",
   quoter: `
 import type { InstrumentName, Unavailable, Side, BookState, Reconnected } from 'tickwire/client'
 const say = (...words: unknown[]) => console.log(JSON.stringify(words))
@@ -178,6 +179,13 @@ test("the bot runs: paper orders on standard output", async (t) => {
   assert.equal(order.sequence, 1);
   bot.process.kill("SIGTERM");
   await eventually(() => bot.process.exitCode !== null, bot.said);
+});
+
+test("the stream of markets runs on an engine of its own: bars, and orders on standard output", async (t) => {
+  const { said, process: child } = await start(t, "signals", (code) => code);
+  await eventually(() => /ETH\/USDT 1s [\d.]+ [\d.]+/.test(said()) && /"side":"(buy|sell)"/.test(said()), said);
+  child.kill("SIGTERM");
+  await eventually(() => child.exitCode !== null || child.signalCode !== null, said);
 });
 
 test("the quant's program runs on a live server, and the market maker's on one of two", async (t) => {

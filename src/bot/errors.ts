@@ -28,6 +28,8 @@ export type BotErrorCode =
   | "queue_full"
   /** What is used was closed. */
   | "closed"
+  /** A venue has none of the instruments that were asked for. */
+  | "not_available"
   /** A market that was not subscribed is asked for. */
   | "not_subscribed"
   /** A listener threw: the cause is what it threw. */

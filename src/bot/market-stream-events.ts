@@ -51,7 +51,7 @@ export interface Backfill extends SeriesName {
   readonly bars: number;
 }
 
-/** What happens to a stream of markets. A bar comes before the trade that shows that it is over. */
+/** What happens to a stream of markets. */
 export interface MarketStreamEvents {
   trade: Trade;
   bar: MarketBar;

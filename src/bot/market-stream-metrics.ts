@@ -1,4 +1,4 @@
-import { Gauge, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
 import type { SourceHealth } from "./market-source.ts";
 
 /** Plain counts of a stream since it was started; rates are over the last ten seconds. */
@@ -29,18 +29,22 @@ const HELP: Readonly<Record<keyof StreamMetrics, readonly [name: string, help: s
 /** The same as Prometheus text, and of each source whether it is connected, how late it is and how often it returned. */
 export function metricsText(metrics: StreamMetrics, sources: readonly SourceHealth[]): Promise<string> {
   const registry = new Registry();
-  const gauge = (name: string, help: string, labelNames: string[] = []) =>
-    new Gauge({ name: `market_stream_${name}`, help, labelNames, registers: [registry] });
-  for (const [key, [name, help]] of Object.entries(HELP)) gauge(name, help).set(metrics[key as keyof StreamMetrics]);
-  const connected = gauge("source_connected", "1 while the venue is connected and not stale", ["source"]);
-  const latency = gauge("source_latency_ms", "From the venue's time of its last event to when it came", ["source"]);
-  const reconnects = gauge("source_reconnects_total", "How often the venue, or the way to it, came back", ["source"]);
-  const errors = gauge("source_errors_total", "Losses, and what was asked for and is not there", ["source"]);
+  const metric = (suffix: string, help: string, labelNames: string[] = []) => {
+    const options = { name: `market_stream_${suffix}`, help, labelNames, registers: [registry] };
+    // Nothing was counted before: a counter that is made anew is raised to its value.
+    return suffix.endsWith("_total") ? new Counter(options) : new Gauge(options);
+  };
+  for (const [key, [suffix, help]] of Object.entries(HELP))
+    metric(suffix, help).inc(metrics[key as keyof StreamMetrics]);
+  const connected = metric("source_connected", "1 while the venue is connected and not stale", ["source"]);
+  const latency = metric("source_latency_ms", "From the venue's time of its last event to when it came", ["source"]);
+  const reconnects = metric("source_reconnects_total", "How often the venue, or the way to it, came back", ["source"]);
+  const errors = metric("source_errors_total", "Losses, and what was asked for and is not there", ["source"]);
   for (const { name: source, status, latencyMs, reconnects: returns, errors: count } of sources) {
-    connected.set({ source }, status === "connected" ? 1 : 0);
-    latency.set({ source }, latencyMs);
-    reconnects.set({ source }, returns);
-    errors.set({ source }, count);
+    connected.inc({ source }, status === "connected" ? 1 : 0);
+    if (!Number.isNaN(latencyMs)) latency.inc({ source }, latencyMs);
+    reconnects.inc({ source }, returns);
+    errors.inc({ source }, count);
   }
   return registry.metrics();
 }

@@ -155,8 +155,8 @@ export class MarketStream {
 
   /**
    * Adds instruments, at any time. Resolves when their trades come and their bars are warm, before the start at once; what
-   * of it there is not is told by `unavailable`. Rejects with the server's code when there is nothing of it; throws
-   * `bad_config`.
+   * of it there is not is told by `unavailable`. Rejects when there is nothing of it, with the server's code or
+   * `not_available`, and with `bad_config`.
    */
   async subscribe(selection: MarketSelection): Promise<void> {
     readSelection(selection, this.#settings.timeframes);

@@ -55,7 +55,7 @@ export class MarketVenues {
     return overwritten;
   }
 
-  /** Subscribes symbols of a venue besides what is; resolves with those that are there. */
+  /** Subscribes symbols of a venue besides what is; resolves with those that are there, rejects when none is. */
   async add(client: Tickwire, exchange: string, symbols: readonly string[]): Promise<string[]> {
     const venue = this.#venueOf(exchange);
     const added = symbols.filter((symbol) => !venue.symbols.has(symbol));
@@ -67,7 +67,9 @@ export class MarketVenues {
       if (venue.subscription === undefined) this.#venues.delete(exchange);
       throw error;
     }
-    return symbols.filter((symbol) => venue.symbols.has(symbol));
+    const there = symbols.filter((symbol) => venue.symbols.has(symbol));
+    if (there.length === 0) throw new BotError("not_available", `${exchange} has none of ${symbols.join(", ")}`);
+    return there;
   }
 
   #venueOf(exchange: string): Venue {

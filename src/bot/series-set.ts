@@ -13,8 +13,10 @@ export interface SeriesNews {
 }
 
 /** Series that are opened side by side; and how long it is waited when the server says that it were too many at once. */
-const OPENED_AT_ONCE = 8;
+const OPENED_AT_ONCE = 32;
 const RATE_LIMITED_MS = 500;
+/** How long a start waits for the bars of a series that nobody had asked for; what comes later is a backfill. */
+const WAIT_MS = 500;
 
 /** The bars of everything that is subscribed. */
 export class SeriesSet {
@@ -57,7 +59,7 @@ export class SeriesSet {
     const { exchange, symbol, timeframe } = name;
     for (;;) {
       try {
-        const bars = await client.bars(symbol, timeframe, { exchange, history, indicators });
+        const bars = await client.bars(symbol, timeframe, { exchange, history, indicators, waitMs: WAIT_MS });
         this.#series.set(keyOf(name), bars);
         bars.on("closed", (row) => this.#news.bar({ ...row, ...name }));
         bars.on("corrected", (row) => this.#news.correction({ ...row, ...name }));

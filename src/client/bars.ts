@@ -20,8 +20,8 @@ import { type GapEvent, gapEvent } from "./subscription.ts";
 import type { ClientParts, Tickwire } from "./tickwire.ts";
 import { BarEvent, IndicatorsEvent, type StreamStateName } from "./views.ts";
 
-/** Waits for the first bar, and when the rest of a history that is short is asked for again, milliseconds. */
-const WARMING_MS = [100, 200, 400, 800, 1600];
+/** The first wait for a bar, each one twice as long; and when the rest of a history that is short is asked for again, milliseconds. */
+const WARMING_MS = 100;
 const REFRESH_MS = [2_000, 10_000];
 
 export type { BarsOptions, IndicatorSpec } from "./bar-options.ts";
@@ -92,7 +92,7 @@ export class LiveBars implements Receiver {
     options: BarsOptions,
     parts: ClientParts,
   ): Promise<LiveBars> {
-    const { exchange, history, building, keys, names } = readBarsOptions(options);
+    const { exchange, history, building, waitMs, keys, names } = readBarsOptions(options);
     // Says which venues there are where several have the symbol, before anything is subscribed.
     await readHistory(parts, { symbol, timeframe, exchange, limit: 1 });
     const bars = new LiveBars(parts, symbol, timeframe, exchange, history);
@@ -109,7 +109,7 @@ export class LiveBars implements Receiver {
     bars.#attached = attached;
     try {
       bars.#learn(attached, keys);
-      await bars.#warm();
+      await bars.#warm(waitMs);
     } catch (error) {
       await bars.stop();
       throw error;
@@ -163,11 +163,12 @@ export class LiveBars implements Receiver {
    * Waits for a first bar: a series that nobody had asked for is fetched from its venue by the server just now. What of
    * its history comes later still is asked for again.
    */
-  async #warm(): Promise<void> {
-    for (const waitMs of WARMING_MS) {
+  async #warm(waitMs: number): Promise<void> {
+    await this.#load();
+    for (let waited = 0, delayMs = WARMING_MS; this.count === 0 && waited < waitMs; delayMs *= 2) {
+      await new Promise<void>((resolve) => void this.#parts.timers.setTimeout(resolve, delayMs));
+      waited += delayMs;
       await this.#load();
-      if (this.count > 0) break;
-      await new Promise<void>((resolve) => void this.#parts.timers.setTimeout(resolve, waitMs));
     }
     this.#merge.warm();
     if (this.count === this.#limit) return;

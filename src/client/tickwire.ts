@@ -20,6 +20,8 @@ import { StreamCounters } from "./streams.ts";
 import { type GapEvent, Subscription } from "./subscription.ts";
 
 const HEARTBEAT_MS = 5_000;
+/** A server allows 256 subscriptions a connection. */
+const MAX_SPECS = 200;
 
 /** What happens to a client. */
 export interface TickwireEvents {
@@ -196,7 +198,9 @@ export class Tickwire {
   /** Subscribes for a part of the client itself. */
   async attach(spec: SubscribeSpec, receiver: Receiver): Promise<{ session: Session; attached: Attached }> {
     if (this.#isClosed) throw new TickwireError("closed", "the client was closed");
-    let session = this.#sessions.find(({ specs }) => !specs.some((each) => overlap(each, spec)));
+    let session = this.#sessions.find(
+      ({ specs }) => specs.length < MAX_SPECS && !specs.some((each) => overlap(each, spec)),
+    );
     if (session === undefined) {
       session = this.#addSession();
       session.start();
