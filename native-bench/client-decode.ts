@@ -73,7 +73,7 @@ class Decoding {
     const acked = { stream: first.stream, channel: "trades", symbol: "ETH/USDT", exchange: "binance", seq: 0 };
     const stream = { ...acked, state: "live", resumable: true };
     this.#begin = () => void this.#streams.add(stream, 1, subscription, first.epoch, first.seq - 1);
-    subscription.attached(undefined as never, { id: 1, streams: [], unavailable: [], indicators: [] });
+    subscription.attached(undefined as never, { id: 1, streams: [], acked: [], unavailable: [], indicators: [] });
     subscription.on("trade", (trade) => {
       this.trades += 1;
       read[0] = trade.price;

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import type { BarRow } from "../src/client/bar-rows.ts";
 import { type BarsOptions, LiveBars } from "../src/client/bars.ts";
 import { LagMeter } from "../src/client/lag.ts";
+import type { AckedStream } from "../src/client/message.ts";
 import type { StreamInfo } from "../src/client/receiver.ts";
 import type { Attached } from "../src/client/session.ts";
 import type { ClientParts, Tickwire } from "../src/client/tickwire.ts";
@@ -92,6 +93,20 @@ function infoOf(channel: string): StreamInfo {
   return { stream: 1, instrument, channel, timeframe: "1m", resumable: true };
 }
 
+/** What an ack says of the series. */
+function ackedOf(state: string): AckedStream {
+  return {
+    stream: 1,
+    channel: "bars",
+    symbol: SYMBOL,
+    exchange: "venue",
+    timeframe: "1m",
+    seq: 0,
+    state,
+    resumable: true,
+  };
+}
+
 /** A client of whichever server is there. */
 class Client {
   server: Server;
@@ -99,6 +114,7 @@ class Client {
   readonly attached: Attached = {
     id: 1,
     streams: [infoOf("bars"), infoOf("indicators")],
+    acked: [ackedOf("live")],
     unavailable: [],
     indicators: [],
   };
@@ -379,6 +395,7 @@ test("a venue that is down is still down after the connection came back", async 
   const told: string[] = [];
   client.bars.on("state", ({ live, state, reason }) => told.push(`${live} ${state} ${reason}`.trim()));
   client.say(STATE_DOWN, "the venue is gone");
+  client.attached.acked = [ackedOf("down")];
   await client.move(server);
   assert.deepEqual(told, ["false down the venue is gone", "false disconnected cut", "false down the venue is gone"]);
   client.bars.disconnected("cut");
@@ -386,6 +403,22 @@ test("a venue that is down is still down after the connection came back", async 
   assert.equal(client.bars.state.live, false, "not before what was missed has come");
   client.bars.level();
   assert.deepEqual(client.bars.state, { live: true, state: "live", reason: "" });
+});
+
+test("another server's bars are as live as its ack says, and one that has no state frame to send is not live", async () => {
+  const [first, second, third] = [0, 1, 2].map((): Server => {
+    const server = new Server();
+    walk(server, 1);
+    return server;
+  }) as [Server, Server, Server];
+  const client = await Client.open(first, {});
+  assert.deepEqual(client.bars.state, { live: true, state: "live", reason: "" });
+  client.attached.acked = [ackedOf("stale")];
+  await client.move(second);
+  assert.deepEqual(client.bars.state, { live: false, state: "stale", reason: "" });
+  client.attached.acked = [ackedOf("quiet")];
+  await client.move(third);
+  assert.deepEqual(client.bars.state, { live: true, state: "quiet", reason: "" });
 });
 
 test("no more bars are kept than were asked for, the oldest go", async () => {

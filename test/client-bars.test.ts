@@ -292,6 +292,26 @@ describe("bars", { concurrency: true }, () => {
     );
   });
 
+  for (const building of [true, false]) {
+    test(`bars that are opened while the venue is away are not live, building: ${building}`, async (t) => {
+      const stage = await Stage.open(t);
+      stage.trade(100);
+      stage.served.engine.connection(stage.venue.id, S.STATE_DOWN, "gone");
+      stage.served.turn.end();
+      const bars = await stage.client.bars("A0/USDT", "1s", { exchange: "test-a", building });
+      assert.deepEqual([bars.state.live, bars.state.state], [false, "down"]);
+      const states: string[] = [];
+      bars.on("state", ({ state, live }) => states.push(`${state} ${live}`));
+      stage.venue.up();
+      stage.trade(101);
+      await eventually(
+        () => bars.state.live,
+        () => states.join(),
+      );
+      assert.equal(states.at(-1), "live true");
+    });
+  }
+
   test("what cannot be had is a typed error", async (t) => {
     const { client } = await Stage.open(t);
     const coded =

@@ -31,7 +31,7 @@ class Stage {
       const instrument: InstrumentName = { exchange: "venue", symbol };
       return { stream, instrument, channel: "orderbook", timeframe: undefined, resumable: true };
     });
-    this.attached = { id: 1, streams: this.streams, unavailable: [], indicators: [] };
+    this.attached = { id: 1, streams: this.streams, acked: [], unavailable: [], indicators: [] };
   }
 
   open(options: Partial<BooksOptions> = {}): Promise<Books> {

@@ -44,7 +44,11 @@ export interface BarsEvents {
   history: { readonly changed: number };
 }
 
-const LIVE: BarsState = { live: true, state: "live", reason: "" };
+function stateOf(state: StreamStateName, reason = ""): BarsState {
+  return { live: state === "live" || state === "quiet", state, reason };
+}
+
+const UNKNOWN = stateOf("unknown");
 
 /** The bars of one series, warm from the first moment: its history, then what the server sends. */
 export class LiveBars implements Receiver {
@@ -53,6 +57,7 @@ export class LiveBars implements Receiver {
   readonly #emitter: Emitter<BarsEvents>;
   readonly #parts: ClientParts;
   readonly #limit: number;
+  readonly #hasBuilding: boolean;
   #exchange: string;
   #wanted: readonly Wanted[] = [];
   #merge: BarMerge;
@@ -61,8 +66,8 @@ export class LiveBars implements Receiver {
   readonly #state = new StreamStateView();
   readonly #queues = new Set<EventQueue<BarRow>>();
   /** What the stream says of itself; and what the program was told, which may be that the connection is gone. */
-  #stream = LIVE;
-  #told = LIVE;
+  #stream = UNKNOWN;
+  #told = UNKNOWN;
   /** The server numbers indicators anew: what comes until it is level may be by the old numbers. */
   #isRenumbered = false;
   #lacksValues = false;
@@ -74,7 +79,15 @@ export class LiveBars implements Receiver {
   /** A history that did not come; true when it is to take the place of all that is there. */
   #owed: boolean | undefined;
 
-  private constructor(parts: ClientParts, symbol: string, timeframe: string, exchange: string, history: number) {
+  private constructor(
+    parts: ClientParts,
+    symbol: string,
+    timeframe: string,
+    exchange: string,
+    history: number,
+    hasBuilding: boolean,
+  ) {
+    this.#hasBuilding = hasBuilding;
     this.#parts = parts;
     this.symbol = symbol;
     this.timeframe = timeframe;
@@ -95,18 +108,22 @@ export class LiveBars implements Receiver {
     const { exchange, history, building, waitMs, keys, names } = readBarsOptions(options);
     // Says which venues there are where several have the symbol, before anything is subscribed.
     await readHistory(parts, { symbol, timeframe, exchange, limit: 1 });
-    const bars = new LiveBars(parts, symbol, timeframe, exchange, history);
+    const bars = new LiveBars(parts, symbol, timeframe, exchange, history, building);
     const spec = {
       channels: names.length === 0 ? ["bars"] : ["bars", "indicators"],
       symbols: symbol,
       timeframes: timeframe,
-      bars: building ? ("all" as const) : ("closed" as const),
+      // A series of closed bars alone is sent no state: the building one is asked for too, as seldom as it can be had.
+      ...(building ? {} : { conflateMs: 1000 as const }),
       ...(exchange === "" ? {} : { exchanges: exchange }),
       ...(names.length === 0 ? {} : { indicators: names }),
     };
     const { session, attached } = await client.attach(spec, bars);
     bars.#session = session;
     bars.#attached = attached;
+    // A frame that came with the ack is newer than the ack.
+    if (bars.#stream === UNKNOWN) bars.#stream = bars.#acked;
+    if (bars.#told === UNKNOWN) bars.#told = bars.#stream;
     try {
       bars.#learn(attached, keys);
       await bars.#warm(waitMs);
@@ -305,16 +322,23 @@ export class LiveBars implements Receiver {
     if (this.#exchange !== "" && info.instrument.exchange !== this.#exchange) return;
     const { payloadType } = frame;
     if (payloadType === PAYLOAD_BAR) {
-      this.#merge.takeBar(this.#bar.attach(frame, info));
-      if (this.#owed !== undefined && this.#bar.state !== "building") this.#refresh();
+      const bar = this.#bar.attach(frame, info);
+      const isBuilding = bar.state === "building";
+      if (this.#hasBuilding || !isBuilding) this.#merge.takeBar(bar);
+      if (this.#owed !== undefined && !isBuilding) this.#refresh();
     } else if (payloadType === PAYLOAD_INDICATORS) {
       if (!this.#isRenumbered) this.#merge.takeValues(this.#values.attach(frame, info));
     } else if (payloadType === PAYLOAD_STREAM_STATE && info.channel === "bars") {
       this.#state.attach(frame.table.memory, frame.payloadAt);
-      const state = STATE_NAMES[this.#state.state] as StreamStateName;
-      this.#stream = { live: state === "live" || state === "quiet", state, reason: this.#state.reason };
+      this.#stream = stateOf(STATE_NAMES[this.#state.state] as StreamStateName, this.#state.reason);
       if (this.#told.state !== "disconnected") this.#tell(this.#stream);
     }
+  }
+
+  /** The state that the ack says: a stream that does not change says none, and no ack says why. */
+  get #acked(): BarsState {
+    const state = this.#attached?.acked.find(({ channel }) => channel === "bars")?.state;
+    return state === undefined || state === this.#stream.state ? this.#stream : stateOf(state as StreamStateName);
   }
 
   #tell(state: BarsState): void {
@@ -372,13 +396,12 @@ export class LiveBars implements Receiver {
   }
 
   connected(anew: boolean): void {
+    this.#stream = this.#acked;
     const isOther = this.#relearn();
     this.#isRenumbered = isOther && !anew;
     this.#lacksValues = !anew && this.#wanted.length > 0;
     if (anew) {
       this.#generation += 1;
-      // Of its state nothing is known yet but what it says from now on.
-      this.#stream = LIVE;
       this.#refresh(true);
     }
   }

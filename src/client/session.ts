@@ -177,10 +177,9 @@ export class Session {
   }
 
   /** True while a past that was asked for by its time has not begun to come. */
-  #isUntouched({ isReplaying, resume, acked }: Wanted): boolean {
-    return (
-      isReplaying && resume === undefined && acked.every(({ stream }) => this.streams.heldOf(stream) === undefined)
-    );
+  #isUntouched({ isReplaying, resume, attached }: Wanted): boolean {
+    if (!isReplaying || resume !== undefined) return false;
+    return attached.acked.every(({ stream }) => this.streams.heldOf(stream) === undefined);
   }
 
   /** Where this session stands: everything up to it was handed on. Undefined while that cannot be said in one. */
@@ -344,7 +343,7 @@ export class Session {
       if (isResumed && resume !== undefined) this.streams.standAt(resume.epoch, resume.position);
       else this.streams.standAt(hello.epoch, hello.position);
     }
-    wanted.acked = ack.streams;
+    attached.acked = ack.streams;
     attached.streams = ack.streams.map((acked) => {
       const held = this.#heldAt(acked, wanted, epoch, isResumed);
       return this.streams.add(acked, ack.id, receiver, epoch, held);
@@ -377,7 +376,7 @@ export class Session {
     const wanted = this.#wanted.get(id);
     if (wanted === undefined) return;
     const hello = this.hello as Hello;
-    wanted.acked.push(acked);
+    wanted.attached.acked.push(acked);
     const held = wanted.isReplaying ? this.streams.heldIn(acked.stream, hello.epoch) : acked.seq;
     wanted.attached.streams.push(this.streams.add(acked, id, wanted.receiver, hello.epoch, held));
   }
@@ -389,7 +388,7 @@ export class Session {
     if (wanted === undefined) return;
     wanted.isReplaying = false;
     wanted.hasBegun = true;
-    this.streams.settle(id, wanted.acked);
+    this.streams.settle(id, wanted.attached.acked);
     wanted.receiver.level();
     this.#finish();
   }

@@ -8,6 +8,8 @@ import { requestOf, type SubscribeSpec } from "./request.ts";
 export interface Attached {
   readonly id: number;
   streams: StreamInfo[];
+  /** What the last ack, and the announcements after it, said of them. */
+  acked: AckedStream[];
   unavailable: Unavailable[];
   /** What the numbers of indicators mean. */
   indicators: { id: number; name: string; lanes: string[] }[];
@@ -31,8 +33,6 @@ export class Wanted {
   /** What it was before a change that the server has not taken yet. */
   before: SubscribeSpec | undefined;
   settle: Settle | undefined;
-  /** What its last ack and the announcements after it said. */
-  acked: AckedStream[] = [];
   /** The server has taken it, on this connection. */
   isAcked = false;
   /** A replay of it is still coming. */
@@ -43,7 +43,7 @@ export class Wanted {
   resume: Cursor | undefined;
 
   constructor(id: number, spec: SubscribeSpec, receiver: Receiver, settle: Settle, resume: Cursor | undefined) {
-    this.attached = { id, streams: [], unavailable: [], indicators: [] };
+    this.attached = { id, streams: [], acked: [], unavailable: [], indicators: [] };
     this.spec = spec;
     this.receiver = receiver;
     this.settle = settle;
