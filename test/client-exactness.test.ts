@@ -72,7 +72,7 @@ test("a past that is cut in the middle goes on where it was, and one that had no
     return client;
   }));
 
-test("a cursor file: the first subscription goes on after exactly what the program had", () =>
+test("a cursor file of one place, as it once was: a subscription goes on after exactly what the program had", () =>
   withDouble(async (double) => {
     const folder = mkdtempSync(join(tmpdir(), "tickwire-client-"));
     const cursorFile = join(folder, "cursor");
@@ -93,7 +93,10 @@ test("a cursor file: the first subscription goes on after exactly what the progr
     assert.equal(client.stats.duplicates, 2);
     await client.close();
     const saved = JSON.parse(readFileSync(cursorFile, "utf8"));
-    assert.deepEqual(saved, { epoch: 1, position: 93, held: { [TRADES]: 10 } });
+    assert.deepEqual(saved.places.at(-1), {
+      asked: '[["channels","trades"],["symbols","A"]]',
+      ...{ epoch: 1, position: 93, held: { [TRADES]: 10 } },
+    });
     rmSync(folder, { recursive: true });
     return client;
   }));

@@ -1,8 +1,9 @@
-import type { Cursor } from "./cursor.ts";
+import { type Place, Places } from "./cursor-places.ts";
 import { TickwireError } from "./errors.ts";
 
-/** The file in which a program keeps where it stands, so that its own restart is exact. Node only. */
+/** The file in which a program keeps where its subscriptions stand, so that its own restart is exact. Node only. */
 export class CursorFile {
+  readonly places: Places;
   readonly #path: string;
   readonly #files: typeof import("node:fs");
   #saved = "";
@@ -10,35 +11,46 @@ export class CursorFile {
   private constructor(path: string, files: typeof import("node:fs")) {
     this.#path = path;
     this.#files = files;
+    this.places = new Places(this.#load());
   }
 
   /** Opens it; throws a TickwireError where there are no files. */
   static async open(path: string): Promise<CursorFile> {
+    let files: typeof import("node:fs");
     try {
-      return new CursorFile(path, await import("node:fs"));
+      files = await import("node:fs");
     } catch (error) {
       throw new TickwireError("not_here", "a cursor file needs Node", { cause: error });
     }
+    return new CursorFile(path, files);
   }
 
-  /** What was saved; undefined when there is none, or it cannot be read: then everything begins now. */
-  load(): Cursor | undefined {
+  /** What was saved; none when there is no file, or it cannot be read: then everything begins now. */
+  #load(): Place[] {
     try {
-      const { epoch, position, held } = JSON.parse(this.#files.readFileSync(this.#path, "utf8")) as Cursor;
-      const isRight = Number.isSafeInteger(epoch) && Number.isSafeInteger(position) && typeof held === "object";
-      return isRight ? { epoch, position, held } : undefined;
+      const saved = JSON.parse(this.#files.readFileSync(this.#path, "utf8")) as Record<string, unknown>;
+      // Before there were several, the file was one place, of the whole program.
+      const places = Array.isArray(saved.places) ? (saved.places as unknown[]) : [{ asked: "", ...saved }];
+      return places.filter(isPlace);
     } catch {
-      return undefined;
+      return [];
     }
   }
 
   /** Writes where the program stands; a crash leaves the old file or the new one, whole. */
-  save(cursor: Cursor): void {
-    const text = JSON.stringify(cursor);
-    if (text === this.#saved) return;
+  save(): void {
+    const places = this.places.now();
+    const text = JSON.stringify({ places });
+    if (text === this.#saved || (places.length === 0 && this.#saved === "")) return;
     const unfinished = `${this.#path}.tmp`;
     this.#files.writeFileSync(unfinished, text);
     this.#files.renameSync(unfinished, this.#path);
     this.#saved = text;
   }
+}
+
+function isPlace(value: unknown): value is Place {
+  const { asked, epoch, position, held } = (value ?? {}) as Partial<Place>;
+  const numbers: unknown[] = [epoch, position, ...Object.values(held ?? { none: undefined })];
+  return typeof asked === "string" && numbers.every((each) => Number.isSafeInteger(each));
 }

@@ -1,4 +1,4 @@
-/** Where a program stands: everything up to it has been handed to its handlers. */
+/** Where a subscription stands: everything up to it has been handed to its handlers. */
 export interface Cursor {
   epoch: number;
   position: number;

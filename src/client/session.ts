@@ -88,13 +88,10 @@ export class Session {
   #openedAt = 0;
   #lostAt = 0;
   #closed = false;
-  /** Where an earlier program stood: its first subscription goes on from there. */
-  #begins: Cursor | undefined;
   #before = { frames: 0, gaps: 0 };
 
-  constructor(context: SessionContext, begins: Cursor | undefined) {
+  constructor(context: SessionContext) {
     this.#context = context;
-    this.#begins = begins;
     this.#addresses = new Addresses(context.urls, context.reconnect, context.random);
     this.streams = new Streams(context.counters, context.name, (track, from, to) => this.#fetch(track, from, to));
   }
@@ -162,34 +159,36 @@ export class Session {
   #keep(reason: string): void {
     const { streams } = this;
     this.hello = undefined;
-    for (const wanted of this.#wanted.values()) {
-      if (wanted.isAcked && !this.#isUntouched(wanted)) {
-        wanted.hasBegun = true;
-        const { epoch, position } = streams;
-        wanted.resume = { epoch, position, held: streams.held(wanted.attached.id) };
-      }
-      wanted.isAcked = false;
-    }
+    for (const wanted of this.#wanted.values()) this.#leaveOff(wanted);
     streams.endRefills();
     this.#refills.clear();
     this.#pings.clear();
     for (const { receiver } of this.#wanted.values()) receiver.disconnected(reason);
   }
 
+  #leaveOff(wanted: Wanted): void {
+    wanted.resume = this.#standing(wanted);
+    if (wanted.resume !== undefined) wanted.hasBegun = true;
+    wanted.isAcked = false;
+  }
+
+  /** Where a subscription stands: everything up to it was handed on. Undefined while it has not begun. */
+  #standing(wanted: Wanted): Cursor | undefined {
+    const { streams } = this;
+    if (!wanted.isAcked || this.#isUntouched(wanted)) return wanted.resume;
+    return { epoch: streams.epoch, position: streams.position, held: streams.held(wanted.attached.id) };
+  }
+
+  /** Tells where a subscription stands at any time, and when it was left where it stood then. */
+  whereOf(id: number): () => Cursor | undefined {
+    const wanted = this.#wanted.get(id);
+    return () => wanted && this.#standing(wanted);
+  }
+
   /** True while a past that was asked for by its time has not begun to come. */
   #isUntouched({ isReplaying, resume, attached }: Wanted): boolean {
     if (!isReplaying || resume !== undefined) return false;
     return attached.acked.every(({ stream }) => this.streams.heldOf(stream) === undefined);
-  }
-
-  /** Where this session stands: everything up to it was handed on. Undefined while that cannot be said in one. */
-  cursor(): Cursor | undefined {
-    const { streams } = this;
-    if (this.#begins !== undefined) return this.#begins;
-    for (const wanted of this.#wanted.values()) {
-      if (!wanted.isAcked || this.#isUntouched(wanted)) return undefined;
-    }
-    return streams.epoch === 0 ? undefined : { epoch: streams.epoch, position: streams.position, held: streams.held() };
   }
 
   #fail(error: TickwireError): void {
@@ -285,12 +284,14 @@ export class Session {
     this.#link?.send(message);
   }
 
-  /** Subscribes; resolves with the server's ack, rejects with its error. The client stays subscribed until `detach`. */
-  attach(spec: SubscribeSpec, receiver: Receiver): Promise<Attached> {
+  /**
+   * Subscribes, from where an earlier program stood if it `begins` there; resolves with the server's ack, rejects with
+   * its error. The client stays subscribed until `detach`.
+   */
+  attach(spec: SubscribeSpec, receiver: Receiver, begins?: Cursor): Promise<Attached> {
     requestOf(spec);
     this.#lastId += 1;
     return new Promise((resolve, reject) => {
-      const begins = this.#begins;
       const wanted = new Wanted(this.#lastId, spec, receiver, { resolve, reject }, begins);
       this.#wanted.set(this.#lastId, wanted);
       if (this.hello !== undefined) this.#send(wanted.message());
@@ -298,7 +299,10 @@ export class Session {
   }
 
   detach(id: number): void {
-    if (!this.#wanted.delete(id)) return;
+    const wanted = this.#wanted.get(id);
+    if (wanted === undefined) return;
+    this.#leaveOff(wanted);
+    this.#wanted.delete(id);
     this.streams.forget(id);
     if (this.hello !== undefined) this.#send({ type: "unsubscribe", subscription: id });
   }
@@ -336,13 +340,9 @@ export class Session {
     const hello = this.hello as Hello;
     const epoch = ack.resume === "restarted" && resume !== undefined ? resume.epoch : hello.epoch;
     wanted.isReplaying = resume === undefined ? wanted.isReplaying : isResumed;
-    this.#begins = undefined;
     // Streams of an ack that does not list them are announced.
     if (ack.stream_count === undefined) this.streams.forget(ack.id, new Set(ack.streams.map(({ stream }) => stream)));
-    if (this.streams.epoch === 0 || (!isResumed && this.streams.epoch !== hello.epoch)) {
-      if (isResumed && resume !== undefined) this.streams.standAt(resume.epoch, resume.position);
-      else this.streams.standAt(hello.epoch, hello.position);
-    }
+    this.#standBack(isResumed ? resume : undefined, hello);
     attached.acked = ack.streams;
     attached.streams = ack.streams.map((acked) => {
       const held = this.#heldAt(acked, wanted, epoch, isResumed);
@@ -358,6 +358,15 @@ export class Session {
     if (isAgain) receiver.connected(!isResumed);
     if (isAgain && !wanted.isReplaying) receiver.level();
     this.#finish();
+  }
+
+  /** A subscription was taken: until its past comes, the connection stands where that begins, or where the server does. */
+  #standBack(resume: Cursor | undefined, hello: Hello): void {
+    const { streams } = this;
+    const { epoch, position } = resume ?? hello;
+    const others = [...this.#wanted.values()].some(({ isAcked }) => isAcked);
+    const isBefore = epoch < streams.epoch || (epoch === streams.epoch && position < streams.position);
+    if (resume === undefined ? epoch !== streams.epoch : isBefore || !others) streams.standAt(epoch, position);
   }
 
   /** The last sequence that this client has of a stream, when its subscription is taken; undefined when not known. */

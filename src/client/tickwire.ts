@@ -4,7 +4,7 @@ import type { TimerHandle, Timers } from "../std/timers.ts";
 import { systemTimers } from "../std/timers.ts";
 import { type BarsOptions, LiveBars } from "./bars.ts";
 import { Books, type BooksOptions } from "./books.ts";
-import { SAVE_MS } from "./cursor.ts";
+import { type Cursor, SAVE_MS } from "./cursor.ts";
 import type { CursorFile } from "./cursor-file.ts";
 import { Emitter } from "./emitter.ts";
 import { TickwireError } from "./errors.ts";
@@ -144,8 +144,7 @@ export class Tickwire {
   }
 
   #addSession(): Session {
-    const resume = this.#sessions.length === 0 ? this.#cursor?.load() : undefined;
-    const session = new Session(this.#context, resume);
+    const session = new Session(this.#context);
     this.#sessions.push(session);
     return session;
   }
@@ -185,18 +184,32 @@ export class Tickwire {
         timers: this.#timers,
         onThrow: (error, event) => this.#threw(error, event),
         gap: (gap) => this.#emitter.emit("gap", gap),
-        closed: (each) => this.#subscriptions.delete(each),
+        closed: (each) => {
+          this.#subscriptions.delete(each);
+          this.#cursor?.places.close(each);
+        },
       },
       spec,
       limits,
     );
-    const { session, attached } = await this.attach(spec, subscription);
-    this.#subscriptions.add(subscription);
-    return subscription.attached(session, attached);
+    const claim = this.#cursor?.places.claim(subscription);
+    try {
+      const { session, attached } = await this.attach(spec, subscription, claim?.begins);
+      this.#subscriptions.add(subscription);
+      claim?.end(session.whereOf(attached.id));
+      return subscription.attached(session, attached);
+    } catch (error) {
+      claim?.end(undefined);
+      throw error;
+    }
   }
 
   /** Subscribes for a part of the client itself. */
-  async attach(spec: SubscribeSpec, receiver: Receiver): Promise<{ session: Session; attached: Attached }> {
+  async attach(
+    spec: SubscribeSpec,
+    receiver: Receiver,
+    begins?: Cursor,
+  ): Promise<{ session: Session; attached: Attached }> {
     if (this.#isClosed) throw new TickwireError("closed", "the client was closed");
     let session = this.#sessions.find(
       ({ specs }) => specs.length < MAX_SPECS && !specs.some((each) => overlap(each, spec)),
@@ -205,7 +218,7 @@ export class Tickwire {
       session = this.#addSession();
       session.start();
     }
-    return { session, attached: await session.attach(spec, receiver) };
+    return { session, attached: await session.attach(spec, receiver, begins) };
   }
 
   /** Local order books, kept from snapshot and changes; resolves once each is live, or refused. */
@@ -303,21 +316,9 @@ export class Tickwire {
     }, SAVE_MS);
   }
 
-  /** Saves where the program stands: behind everything that an iteration has not taken yet. */
   #save(file: CursorFile): void {
-    const [session] = this.#sessions;
-    const cursor = session?.cursor();
-    const subscriptions = [...this.#subscriptions];
-    if (cursor === undefined || subscriptions.some(({ isHolding }) => isHolding)) return;
-    for (const subscription of subscriptions) {
-      for (const { stream, position, sequence } of subscription.places()) {
-        cursor.position = Math.min(cursor.position, position - 1);
-        const held = cursor.held[stream];
-        if (held !== undefined) cursor.held[stream] = Math.min(held, sequence - 1);
-      }
-    }
     try {
-      file.save(cursor);
+      file.save();
     } catch (cause) {
       this.#report(new TickwireError("bad_option", `the cursor file cannot be written: ${String(cause)}`, { cause }));
     }
