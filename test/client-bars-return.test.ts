@@ -111,6 +111,7 @@ function ackedOf(state: string): AckedStream {
 class Client {
   server: Server;
   bars!: LiveBars;
+  opening!: Promise<LiveBars>;
   readonly attached: Attached = {
     id: 1,
     streams: [infoOf("bars"), infoOf("indicators")],
@@ -125,6 +126,8 @@ class Client {
   readonly closed: BarRow[] = [];
   readonly corrected: BarRow[] = [];
   readonly thrown: unknown[] = [];
+  readonly timers = new Set<{ callback: () => void; delayMs: number }>();
+  readonly ends = new Set<() => void>();
   detached = 0;
   #names: readonly string[] = [];
 
@@ -132,7 +135,7 @@ class Client {
     this.server = server;
   }
 
-  static async open(server: Server, options: BarsOptions): Promise<Client> {
+  static async open(server: Server, options: BarsOptions, isWaiting = false): Promise<Client> {
     const client = new Client(server);
     const session = { detach: () => (client.detached += 1) };
     const tickwire = {
@@ -142,7 +145,9 @@ class Client {
         return { session, attached: client.attached };
       },
     } as unknown as Tickwire;
-    client.bars = await LiveBars.open(tickwire, SYMBOL, "1m", options, client.#parts());
+    client.opening = LiveBars.open(tickwire, SYMBOL, "1m", options, client.#parts());
+    if (isWaiting) return client;
+    client.bars = await client.opening;
     client.bars.on("closed", (row) => client.closed.push(row));
     client.bars.on("corrected", (row) => client.corrected.push(row));
     return client;
@@ -151,11 +156,21 @@ class Client {
   #parts(): ClientParts {
     return {
       clock: new ManualClock(1),
-      timers: { setTimeout: () => undefined, clearTimeout: () => {} },
+      timers: {
+        setTimeout: (callback, delayMs) => {
+          const timer = { callback, delayMs };
+          this.timers.add(timer);
+          return timer;
+        },
+        clearTimeout: (timer) => void this.timers.delete(timer as { callback: () => void; delayMs: number }),
+      },
       lag: new LagMeter(),
       onThrow: (error) => this.thrown.push(error),
       gap: () => {},
-      onEnd: () => {},
+      onEnd: (end) => {
+        this.ends.add(end);
+        return () => this.ends.delete(end);
+      },
       get: async (path) => {
         const limit = Number(new URL(path, "http://localhost").searchParams.get("limit"));
         const answer = JSON.parse(JSON.stringify(this.server.rest(limit))) as unknown;
@@ -467,4 +482,36 @@ test("a venue that was not named is found, and nothing goes on after the end", a
   assert.deepEqual(await iterator.next(), { done: true, value: undefined });
   assert.deepEqual(await client.bars.closed().next(), { done: true, value: undefined }, "one that comes too late");
   assert.equal(client.detached, 1);
+});
+
+test("bars that were stopped leave no timer, nothing for the client's end, and take no answer that comes later", async () => {
+  const server = new Server();
+  walk(server, 3);
+  const client = await Client.open(server, {});
+  assert.deepEqual(
+    [...client.timers].map(({ delayMs }) => delayMs),
+    [2_000, 10_000],
+  );
+  assert.equal(client.ends.size, 1);
+  client.isHolding = true;
+  client.gap();
+  await settled();
+  walk(server, 1);
+  await client.bars.stop();
+  assert.deepEqual([client.timers.size, client.ends.size], [0, 0]);
+  client.isFailing = true;
+  await client.letGo();
+  assert.deepEqual([client.closed.length, client.thrown.length, client.bars.count], [0, 0, 3]);
+});
+
+test("nobody waits for the first bar of a client that was closed", async () => {
+  const client = await Client.open(new Server(), {}, true);
+  await settled();
+  assert.deepEqual(
+    [...client.timers].map(({ delayMs }) => delayMs),
+    [100],
+  );
+  for (const end of client.ends) end();
+  await assert.rejects(client.opening, { name: "TickwireError", code: "closed" });
+  assert.deepEqual([client.timers.size, client.ends.size], [0, 0]);
 });

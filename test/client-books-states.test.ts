@@ -54,7 +54,12 @@ class Stage {
       },
       gap: () => {},
       get: async () => [],
-      onEnd: (end) => this.ends.push(end),
+      onEnd: (end) => {
+        this.ends.push(end);
+        return () => {
+          this.ends = this.ends.filter((each) => each !== end);
+        };
+      },
     };
     return Books.open(client, { symbols: ["A/USDT", "B/USDT"], ...options }, parts);
   }
@@ -80,6 +85,7 @@ async function opened(options: Partial<BooksOptions> = {}): Promise<Stage> {
   stage.snapshot(0, 99);
   stage.snapshot(1, 49);
   await books;
+  assert.deepEqual(stage.ends, [], "nothing is left to be done at the client's end");
   assert.deepEqual(stage.tell(), ["A/USDT live", "B/USDT live"]);
   return stage;
 }

@@ -261,8 +261,9 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
   const tick = setInterval(() => engine.tick(), 5);
   const stop = async () => {
     clearInterval(tick);
-    for (const timer of timers) clearTimeout(timer);
     await server.stop();
+    // Connections that the stop has closed are demand that ends, too.
+    for (const timer of timers) clearTimeout(timer);
     await server.services.past?.stop();
     await writer?.close();
   };

@@ -1,3 +1,4 @@
+import type { TimerHandle } from "../std/timers.ts";
 import type { FrameView } from "../wire/generated/views.ts";
 import {
   PAYLOAD_BAR,
@@ -76,6 +77,9 @@ export class LiveBars implements Receiver {
   #session: Session | undefined;
   #attached: Attached | undefined;
   #isEnded = false;
+  /** What is done after a while, or at once when these bars end before. */
+  readonly #waiting = new Map<TimerHandle, () => void>();
+  readonly #off: () => void;
   /** A history that did not come; true when it is to take the place of all that is there. */
   #owed: boolean | undefined;
 
@@ -95,6 +99,7 @@ export class LiveBars implements Receiver {
     this.#limit = history;
     this.#merge = new BarMerge(history, [], this.#news);
     this.#emitter = new Emitter(parts.onThrow);
+    this.#off = parts.onEnd(() => this.#end());
   }
 
   /** Resolves once the history is there; throws a TickwireError for what the server has not got. */
@@ -118,20 +123,19 @@ export class LiveBars implements Receiver {
       ...(exchange === "" ? {} : { exchanges: exchange }),
       ...(names.length === 0 ? {} : { indicators: names }),
     };
-    const { session, attached } = await client.attach(spec, bars);
-    bars.#session = session;
-    bars.#attached = attached;
-    // A frame that came with the ack is newer than the ack.
-    if (bars.#stream === UNKNOWN) bars.#stream = bars.#acked;
-    if (bars.#told === UNKNOWN) bars.#told = bars.#stream;
     try {
+      const { session, attached } = await client.attach(spec, bars);
+      bars.#session = session;
+      bars.#attached = attached;
+      // A frame that came with the ack is newer than the ack.
+      if (bars.#stream === UNKNOWN) bars.#stream = bars.#acked;
+      if (bars.#told === UNKNOWN) bars.#told = bars.#stream;
       bars.#learn(attached, keys);
       await bars.#warm(waitMs);
     } catch (error) {
       await bars.stop();
       throw error;
     }
-    parts.onEnd(() => bars.#end());
     return bars;
   }
 
@@ -183,20 +187,26 @@ export class LiveBars implements Receiver {
   async #warm(waitMs: number): Promise<void> {
     await this.#load();
     for (let waited = 0, delayMs = WARMING_MS; this.count === 0 && waited < waitMs; delayMs *= 2) {
-      await new Promise<void>((resolve) => void this.#parts.timers.setTimeout(resolve, delayMs));
+      await new Promise<void>((resolve) => this.#after(delayMs, resolve));
+      if (this.#isEnded) throw new TickwireError("closed", "the client was closed");
       waited += delayMs;
       await this.#load();
     }
     this.#merge.warm();
     if (this.count === this.#limit) return;
-    for (const afterMs of REFRESH_MS) this.#later(afterMs);
+    for (const afterMs of REFRESH_MS) {
+      this.#after(afterMs, () => {
+        if (!this.#isEnded && this.count < this.#limit) this.#refresh();
+      });
+    }
   }
 
-  #later(afterMs: number): void {
+  #after(delayMs: number, act: () => void): void {
     const timer = this.#parts.timers.setTimeout(() => {
-      if (!this.#isEnded && this.count < this.#limit) this.#refresh();
-    }, afterMs);
-    this.#parts.onEnd(() => this.#parts.timers.clearTimeout(timer));
+      this.#waiting.delete(timer);
+      act();
+    }, delayMs);
+    this.#waiting.set(timer, act);
   }
 
   get #table(): BarTable {
@@ -385,6 +395,7 @@ export class LiveBars implements Receiver {
     const whole = isWhole || this.#owed === true;
     this.#owed = undefined;
     this.#load(whole).catch((error: unknown) => {
+      if (this.#isEnded) return;
       this.#owed = whole || this.#owed === true;
       this.#parts.onThrow(error, "bars");
     });
@@ -416,6 +427,14 @@ export class LiveBars implements Receiver {
 
   #end(): void {
     this.#isEnded = true;
+    // What has not come yet comes too late.
+    this.#generation += 1;
+    this.#off();
+    for (const [timer, act] of this.#waiting) {
+      this.#parts.timers.clearTimeout(timer);
+      act();
+    }
+    this.#waiting.clear();
     for (const queue of this.#queues) queue.end();
   }
 

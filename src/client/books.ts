@@ -78,6 +78,7 @@ export class Books implements Receiver {
       const stop = () => {
         this.#waiting.delete(look);
         timers.clearTimeout(timer);
+        off();
         resolve();
       };
       const look = () => {
@@ -85,7 +86,7 @@ export class Books implements Receiver {
       };
       const timer = waitMs === Number.POSITIVE_INFINITY ? undefined : timers.setTimeout(stop, waitMs);
       this.#waiting.add(look);
-      onEnd(stop);
+      const off = onEnd(stop);
       look();
     });
   }

@@ -70,7 +70,7 @@ export class Tickwire {
   readonly #subscriptions = new Set<Subscription>();
   readonly #cursor: CursorFile | undefined;
   readonly #context: SessionContext;
-  readonly #ending: (() => void)[] = [];
+  readonly #ending = new Set<() => void>();
   #reconnects = 0;
   #errors = 0;
   #saving: TimerHandle;
@@ -240,7 +240,10 @@ export class Tickwire {
       onThrow: (error, event) => this.#threw(error, event),
       gap: (gap) => this.#emitter.emit("gap", gap),
       get: (path) => this.#get(path),
-      onEnd: (end) => this.#ending.push(end),
+      onEnd: (end) => {
+        this.#ending.add(end);
+        return () => this.#ending.delete(end);
+      },
     };
   }
 
@@ -362,6 +365,6 @@ export interface ClientParts {
   gap(gap: GapEvent): void;
   /** A REST answer of the server; throws a TickwireError. */
   get(path: string): Promise<unknown>;
-  /** Called when the client ends. */
-  onEnd(end: () => void): void;
+  /** Called when the client ends; what it returns takes that back. */
+  onEnd(end: () => void): () => void;
 }
