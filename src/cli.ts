@@ -118,11 +118,13 @@ async function replay([directory, ...flags]: readonly string[]): Promise<void> {
 async function replayJournal(config: Config, settings: ReplaySettings): Promise<void> {
   const log = createLogger(config.logLevel);
   const epochs = epochsToReplay(settings);
+  const mayPlay = programIsReady();
   let { port } = config;
   for (const [index, epoch] of epochs.entries()) {
-    const replay = new Replay(config, settings, epoch, log, version());
+    const replay = new Replay(config, settings, epoch, log, version(), mayPlay);
     const started = await replay.start(port);
     if ("error" in started) fail(started.error);
+    if (process.connected) await replay.ready;
     stopOnSignal(replay, config);
     const played = `the journal ${settings.directory}, epoch ${epoch}`;
     if (index === 0)
@@ -137,6 +139,17 @@ async function replayJournal(config: Config, settings: ReplaySettings): Promise<
     await replay.stop();
   }
   process.exit(0);
+}
+
+/** Whether the program that started this for itself, if one did, has said that it is ready. */
+function programIsReady(): () => boolean {
+  let isReady = !process.connected;
+  if (!isReady) {
+    process.once("message", () => {
+      isReady = true;
+    });
+  }
+  return () => isReady;
 }
 
 /** The epochs that have a part in what is to be replayed, oldest first. */

@@ -225,6 +225,8 @@ export class Gateway {
     let handle: TimerHandle;
     const again = () => {
       action();
+      // A recording's next message is of a later time, and comes in the same turn of the event loop.
+      if (this.#config.mode === "replay") this.turn.end();
       handle = this.#timers.setTimeout(again, ms);
     };
     handle = this.#timers.setTimeout(again, ms);

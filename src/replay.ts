@@ -8,7 +8,7 @@ import { SilentFrameWriter } from "./engine/silent-frame-writer.ts";
 import { RecordedTime } from "./feeds/recording-time.ts";
 import { IndicatorSet } from "./indicators/registry.ts";
 import { JournalPlayer } from "./journal/player.ts";
-import type { JournalFrame } from "./journal/reader.ts";
+import { type JournalFrame, JournalReader } from "./journal/reader.ts";
 import { Catalog } from "./market/instrument.ts";
 import { newEpoch } from "./restart.ts";
 import { Server } from "./server/server.ts";
@@ -33,6 +33,8 @@ const LOOK_MS = 10;
 export class Replay {
   readonly server: Server;
   readonly #config: Config;
+  readonly #settings: ReplaySettings;
+  readonly #epoch: number;
   readonly engine: Engine;
   readonly #time = new RecordedTime();
   readonly #turn = new Turn(this.#time);
@@ -42,11 +44,21 @@ export class Replay {
   #began = false;
   #stopped = false;
 
-  constructor(config: Config, settings: ReplaySettings, epoch: number, log: Logger, version: string) {
+  /** `mayPlay`: false until the program that this is for has asked for what it wants. */
+  constructor(
+    config: Config,
+    settings: ReplaySettings,
+    epoch: number,
+    log: Logger,
+    version: string,
+    mayPlay: () => boolean,
+  ) {
     this.#config = config;
+    this.#settings = settings;
+    this.#epoch = epoch;
     this.#recompute = settings.recompute;
     const catalog = new Catalog();
-    const indicators = new IndicatorSet();
+    const indicators = new IndicatorSet(undefined, !settings.recompute);
     const random = new Random(randomInt(2 ** 32));
     const frames = new FrameLog(config.ringBytes, settings.recompute ? newEpoch() : epoch);
     this.engine = new Engine({
@@ -94,7 +106,7 @@ export class Replay {
       speed,
       play: (frame, shown) => this.#play(frame, shown),
       endTurn: () => this.#turn.end(),
-      mayPlay: () => !paced || (this.server.subscriptionCount > 0 && !this.server.isBusy),
+      mayPlay: () => mayPlay() && (!paced || (this.server.subscriptionCount > 0 && !this.server.isBusy)),
       onDamage: (damage) => log.warn(damage, "the journal is damaged"),
       onGap: (gap) => log.warn(gap, "the journal has not got these positions"),
       clock: new SystemClock(),
@@ -114,8 +126,30 @@ export class Replay {
     frames.load(memory, at, length);
   }
 
+  /** Lists what the epoch's last file knows, which is all that came before it, too. */
+  #foresee(): void {
+    const { directory, toTime } = this.#settings;
+    const reader = new JournalReader(directory);
+    this.#time.advance(this.#player.firstTime);
+    for (const file of reader.files().reverse()) {
+      let isOfEpoch = false;
+      for (const { memory, at } of reader.frames({ files: [file], epoch: this.#epoch, toTime, copies: true })) {
+        isOfEpoch = true;
+        this.#playback.foresee(memory, at);
+      }
+      if (isOfEpoch) break;
+    }
+    this.#turn.end();
+  }
+
+  /** Resolves when what is shown may begin. */
+  get ready(): Promise<void> {
+    return this.#player.ready;
+  }
+
   /** Listens and begins to play; resolves to the port, or to what is wrong. */
   async start(port = this.#config.port): Promise<{ port: number } | { error: string }> {
+    this.#foresee();
     const listening = await this.server.listen(this.#config.host, port);
     if ("error" in listening) return listening;
     if (this.#recompute) {
@@ -129,6 +163,8 @@ export class Replay {
   #every(ms: number, action: () => void): void {
     this.#time.setTimeout(() => {
       if (this.engine.venues.length > 0) action();
+      // The frame that comes next is of a later time.
+      this.#turn.end();
       this.#every(ms, action);
     }, ms);
   }

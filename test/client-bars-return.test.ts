@@ -165,6 +165,7 @@ class Client {
         clearTimeout: (timer) => void this.timers.delete(timer as { callback: () => void; delayMs: number }),
       },
       lag: new LagMeter(),
+      isJournal: false,
       onThrow: (error) => this.thrown.push(error),
       gap: () => {},
       onEnd: (end) => {

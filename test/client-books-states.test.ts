@@ -49,6 +49,7 @@ class Stage {
         clearTimeout: (handle) => this.timers.splice((handle as number) - 1, 1),
       },
       lag: new LagMeter(),
+      isJournal: false,
       onThrow: (error) => {
         throw error;
       },

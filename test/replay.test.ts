@@ -111,7 +111,7 @@ async function begin(t: TestContext, directory: string, ...flags: string[]): Pro
   const warnings: object[] = [];
   const log = pino({ level: "warn" }, { write: (line: string) => warnings.push(JSON.parse(line)) });
   const [{ epoch }] = epochsOf(directory) as { epoch: number }[] as [{ epoch: number }];
-  const replay = new Replay(config, config.replay as never, epoch, log, "0.0.0");
+  const replay = new Replay(config, config.replay as never, epoch, log, "0.0.0", () => true);
   const listening = await replay.start();
   if ("error" in listening) throw new Error(listening.error);
   t.after(() => replay.stop());

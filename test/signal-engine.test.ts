@@ -236,14 +236,7 @@ test("a predictor that fails is undecided, and an executor that fails ends nothi
     },
   };
   const late: Predictor = { predict: () => Promise.reject(new Error("late")) };
-  const predictors = [
-    failing,
-    late,
-    says(1.5),
-    says("0.9"),
-    says(Number.NaN),
-    says(1),
-  ];
+  const predictors = [failing, late, says(1.5), says("0.9"), says(Number.NaN), says(1)];
   const predictor: Predictor = { predict: (...given) => (predictors.shift() as Predictor).predict(...given) };
   const executor: Executor = { submit: () => Promise.reject(new Error("no broker")) };
   const engine = stage.engine({ predictor, executor });

@@ -131,7 +131,7 @@ export class LiveBars implements Receiver {
       if (bars.#stream === UNKNOWN) bars.#stream = bars.#acked;
       if (bars.#told === UNKNOWN) bars.#told = bars.#stream;
       bars.#learn(attached, keys);
-      await bars.#warm(waitMs);
+      await bars.#warm(parts.isJournal ? 0 : waitMs);
     } catch (error) {
       await bars.stop();
       throw error;
@@ -193,7 +193,7 @@ export class LiveBars implements Receiver {
       await this.#load();
     }
     this.#merge.warm();
-    if (this.count === this.#limit) return;
+    if (this.count === this.#limit || this.#parts.isJournal) return;
     for (const afterMs of REFRESH_MS) {
       this.#after(afterMs, () => {
         if (!this.#isEnded && this.count < this.#limit) this.#refresh();
@@ -392,6 +392,8 @@ export class LiveBars implements Receiver {
 
   /** What does not come is asked for again when the next bar closes, or the connection is there again. */
   #refresh(isWhole = false): void {
+    // What is fetched of a journal is what the program is yet to see.
+    if (this.#parts.isJournal) return;
     const whole = isWhole || this.#owed === true;
     this.#owed = undefined;
     this.#load(whole).catch((error: unknown) => {

@@ -16,7 +16,7 @@ export interface BooksOptions {
   depth?: number | "full";
   /** A book whose changes take longer from the gateway to here is `lagging`, not live; default: any are taken. */
   maxLagMs?: number;
-  /** How long it is waited for books whose venue may be away, milliseconds; default 10,000. Their state says the rest. */
+  /** How long it is waited for books whose venue may be away, milliseconds; default 10,000, of a journal 0. Their state says the rest. */
   waitMs?: number;
 }
 
@@ -47,7 +47,8 @@ export class Books implements Receiver {
 
   /** Resolves once every book is live, or is known not to be, or was waited for long enough; throws a TickwireError. */
   static async open(client: Tickwire, options: BooksOptions, parts: ClientParts): Promise<Books> {
-    const { symbols, exchanges, depth = "full", maxLagMs = Number.POSITIVE_INFINITY, waitMs = WAIT_MS } = options;
+    const { symbols, exchanges, depth = "full", maxLagMs = Number.POSITIVE_INFINITY } = options;
+    const { waitMs = parts.isJournal ? 0 : WAIT_MS } = options;
     for (const [name, value] of Object.entries({ maxLagMs, waitMs })) {
       if (!(value >= 0)) throw new TickwireError("bad_option", `${name} is a number from 0, not ${String(value)}`);
     }
@@ -57,7 +58,7 @@ export class Books implements Receiver {
     books.#session = session;
     books.#attached = attached;
     for (const info of attached.streams) books.#of(info);
-    await books.#settled(waitMs);
+    if (waitMs > 0) await books.#settled(waitMs);
     return books;
   }
 

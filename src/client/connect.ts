@@ -16,7 +16,8 @@ export type OwnOptions = Partial<JournalOptions> & { embedded?: EmbeddedOptions 
 /**
  * Connects to a tickwire server; resolves once it has greeted. With several addresses they are tried in turn, and failed
  * over to. Without one it is ws://localhost:8080. With `{ journal: DIR }` there is no server: the journal is replayed to
- * this program alone, as fast as it reads, and the client ends with it. With `{ embedded: { feeds: ["binance"] } }` this
+ * this program alone, as fast as it reads, from when all that it has asked for was answered, and the client ends with it.
+ * With `{ embedded: { feeds: ["binance"] } }` this
  * program has an engine of its own, in a process beside it, which ends with the client.
  *
  * Throws a TickwireError: `bad_url`, `bad_option`, `wrong_mode`, `refused`, `unavailable`, `not_here`.
@@ -31,10 +32,10 @@ export async function connect(
   const { journal, embedded } = given;
   if (journal === undefined && embedded === undefined) return open(readUrls(undefined), given);
   checkOptions(given);
-  if (journal === undefined) return withServer(await openEmbeddedServer(embedded as EmbeddedOptions), given);
+  if (journal === undefined) return withServer(await openEmbeddedServer(embedded as EmbeddedOptions), given, false);
   if (embedded !== undefined) throw new TickwireError("bad_option", "journal and embedded exclude each other");
   if (given.cursorFile !== undefined) throw new TickwireError("bad_option", "a journal has no cursor file");
-  return withServer(await openJournalServer(given as JournalOptions), given);
+  return withServer(await openJournalServer(given as JournalOptions), given, true);
 }
 
 async function open(urls: readonly URL[], options: ConnectOptions): Promise<Tickwire> {
@@ -45,9 +46,10 @@ async function open(urls: readonly URL[], options: ConnectOptions): Promise<Tick
 }
 
 /** Connects to a server that is this program's alone; they end with each other. */
-async function withServer(server: OwnServer, options: ConnectOptions): Promise<Tickwire> {
+async function withServer(server: OwnServer, options: ConnectOptions, isJournal: boolean): Promise<Tickwire> {
   const reconnect = { baseMs: 20, maxMs: 100, ...options.reconnect };
-  const client = new Tickwire([new URL(server.url)], { ...options, reconnect }, undefined, true);
+  const own = isJournal ? { play: () => server.play() } : {};
+  const client = new Tickwire([new URL(server.url)], { ...options, reconnect }, undefined, own);
   server.ended.then((error) => (error === undefined ? client.close() : client.giveUp(error)));
   client.closed.then(server.stop, server.stop);
   try {

@@ -9,7 +9,10 @@ export interface JournalOptions {
   to?: string;
   /** 1 is the pace at which it was written; "max" (default) is as fast as the program reads. */
   speed?: number | "max";
-  /** Makes bars and indicators anew from the venues' events. */
+  /**
+   * Bars and indicators are made anew from the venues' events, whatever was asked for at the time; default true. False gives
+   * the stored frames as they were, and of indicators those that every server computes.
+   */
   recompute?: boolean;
 }
 
@@ -33,12 +36,14 @@ export interface OwnServer {
   readonly url: string;
   /** Resolves when it has ended; with an error when it was not this program that ended it, nor a journal's end. */
   readonly ended: Promise<TickwireError | undefined>;
+  /** Begins what is replayed. */
+  play(): void;
   stop(): void;
 }
 
 /** Starts `tickwire replay` beside this program. Node only, and of the same installation. */
 export function openJournalServer(options: JournalOptions): Promise<OwnServer> {
-  const { journal, from, to, speed = "max", recompute = false } = options;
+  const { journal, from, to, speed = "max", recompute = true } = options;
   return start(["replay", journal, ...flagsOf({ paced: true, speed, from, to, recompute })]);
 }
 
@@ -61,7 +66,7 @@ function flagsOf(options: EmbeddedOptions): string[] {
 
 async function start(args: readonly string[]): Promise<OwnServer> {
   const { spawn, program } = await surroundings();
-  // The channel is for its end alone: a server that is left by its program ends as well.
+  // By the channel a replay is told when to begin; and a server whose program is gone, which closes it, ends as well.
   const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe", "ipc"] });
   let said = "";
   let wrong = "";
@@ -86,8 +91,9 @@ async function start(args: readonly string[]): Promise<OwnServer> {
     isStopped = true;
     child.kill("SIGTERM");
   };
+  const play = () => void (child.connected && child.send("play"));
   const first = await Promise.race([listening, ended]);
-  if (typeof first === "string") return { url: first, ended, stop };
+  if (typeof first === "string") return { url: first, ended, play, stop };
   throw first ?? new TickwireError("bad_option", `tickwire ${args.join(" ")} ended at once`);
 }
 

@@ -20,6 +20,8 @@ import { StreamCounters } from "./streams.ts";
 import { type GapEvent, Subscription } from "./subscription.ts";
 
 const HEARTBEAT_MS = 5_000;
+/** A program that has asked for nothing for so long has asked for all that it wants. */
+const BEGIN_MS = 50;
 /** A server allows 256 subscriptions a connection. */
 const MAX_SPECS = 200;
 
@@ -54,6 +56,12 @@ export interface ClientStats {
   readonly errors: number;
 }
 
+/** The server is this client's own. */
+export interface OwnSource {
+  /** It replays a journal, and begins when this is called. */
+  play?(): void;
+}
+
 /** A client of a tickwire server. Made by `connect`. */
 export class Tickwire {
   /** Resolves when the client was closed; rejects when it had to give up. */
@@ -77,10 +85,17 @@ export class Tickwire {
   #hello: Hello | undefined;
   #url = "";
   #isClosed = false;
+  readonly #isJournal: boolean;
+  #play: (() => void) | undefined;
+  /** Requests that have not been answered. */
+  #pending = 0;
+  #beginning: TimerHandle;
   #end!: () => void;
   #fail!: (error: TickwireError) => void;
 
-  constructor(urls: readonly URL[], options: ConnectOptions, cursor: CursorFile | undefined, retryAtOnce = false) {
+  constructor(urls: readonly URL[], options: ConnectOptions, cursor: CursorFile | undefined, own?: OwnSource) {
+    this.#play = own?.play;
+    this.#isJournal = own?.play !== undefined;
     this.#urls = urls;
     this.#options = options;
     this.#clock = options.clock ?? new SystemClock();
@@ -92,7 +107,7 @@ export class Tickwire {
     });
     // Who does not ask how it ended is not to be ended by it.
     this.closed.catch(() => {});
-    this.#context = this.#makeContext(retryAtOnce);
+    this.#context = this.#makeContext(own !== undefined);
   }
 
   #makeContext(retryAtOnce: boolean): SessionContext {
@@ -218,7 +233,27 @@ export class Tickwire {
       session = this.#addSession();
       session.start();
     }
-    return { session, attached: await session.attach(spec, receiver, begins) };
+    return { session, attached: await this.#asked(session.attach(spec, receiver, begins)) };
+  }
+
+  /** What is replayed begins when all that a program asks for in a row was answered: nothing of it is missed. */
+  async #asked<T>(answer: Promise<T>): Promise<T> {
+    this.#pending += 1;
+    try {
+      return await answer;
+    } finally {
+      this.#pending -= 1;
+      if (this.#play !== undefined) {
+        this.#timers.clearTimeout(this.#beginning);
+        this.#beginning = this.#timers.setTimeout(() => this.#begin(), BEGIN_MS);
+      }
+    }
+  }
+
+  #begin(): void {
+    if (this.#pending > 0 || this.#sessions.every(({ specs }) => specs.length === 0)) return;
+    this.#play?.();
+    this.#play = undefined;
   }
 
   /** Local order books, kept from snapshot and changes; resolves once each is live, or refused. */
@@ -239,7 +274,8 @@ export class Tickwire {
       lag: this.#lag,
       onThrow: (error, event) => this.#threw(error, event),
       gap: (gap) => this.#emitter.emit("gap", gap),
-      get: (path) => this.#get(path),
+      isJournal: this.#isJournal,
+      get: (path) => this.#asked(this.#get(path)),
       onEnd: (end) => {
         this.#ending.add(end);
         return () => this.#ending.delete(end);
@@ -363,6 +399,8 @@ export interface ClientParts {
   lag: LagMeter;
   onThrow(error: unknown, event: string): void;
   gap(gap: GapEvent): void;
+  /** A journal is replayed: its time goes on only when the program has asked for all that it wants. */
+  isJournal: boolean;
   /** A REST answer of the server; throws a TickwireError. */
   get(path: string): Promise<unknown>;
   /** Called when the client ends; what it returns takes that back. */

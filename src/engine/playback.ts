@@ -1,5 +1,6 @@
 import {
   CHANNELS,
+  type Channel,
   instrumentOf,
   SLOT_LIQUIDATIONS,
   SLOT_ORDERBOOK,
@@ -67,11 +68,26 @@ export class Playback {
     this.#events = new StoredEvents(engine.slot);
   }
 
+  /**
+   * Takes a directory frame of what is to come: whoever names an instrument before its first frame is not told that there
+   * is none. Other frames are passed over.
+   */
+  foresee(memory: Memory, at: number): void {
+    const frame = this.#frame;
+    if (!frame.attach(memory, at + memory.i32[at >> 2])) return;
+    if (frame.payloadType === V.PAYLOAD_INSTRUMENT) this.#list(frame);
+    if (frame.payloadType === V.PAYLOAD_STREAM) this.#channelOf(frame);
+  }
+
   /** Takes the frame at `at`; the engine's clock stands at its time. */
   take(memory: Memory, at: number): void {
     const frame = this.#frame;
     if (!frame.attach(memory, at + memory.i32[at >> 2])) return;
-    if (frame.payloadType === V.PAYLOAD_INSTRUMENT) return this.#list(frame);
+    if (frame.payloadType === V.PAYLOAD_INSTRUMENT) {
+      const listed = this.#list(frame);
+      if (listed !== undefined) this.#engine.catalog.activate(listed);
+      return;
+    }
     if (frame.payloadType === V.PAYLOAD_STREAM) return this.#open(frame);
     const instrument = this.#engine.catalog.get(this.#ids.get(instrumentOf(frame.stream)) ?? 0);
     if (instrument === undefined) return;
@@ -131,7 +147,8 @@ export class Playback {
     }
   }
 
-  #list(frame: V.FrameView): void {
+  /** Returns the instrument; undefined for a venue. */
+  #list(frame: V.FrameView): Instrument | undefined {
     const { catalog } = this.#engine;
     const view = this.#instrument;
     view.attach(frame.table.memory, frame.payloadAt);
@@ -142,26 +159,37 @@ export class Playback {
       const venue = catalog.addVenue(exchange);
       catalog.markLoaded(venue);
       this.#ids.set(id, venue.id);
-    } else if (catalog.venue(exchange) !== undefined) {
-      const channels = catalog.find(exchange, view.symbol)?.channels ?? [];
-      const instrument = catalog.list(exchange, { ...storedListing(view), channels });
-      this.#ids.set(id, instrument.id);
-      catalog.activate(instrument);
+      return undefined;
     }
+    if (catalog.venue(exchange) === undefined) return undefined;
+    const channels = catalog.find(exchange, view.symbol)?.channels ?? [];
+    const instrument = catalog.list(exchange, { ...storedListing(view), channels });
+    this.#ids.set(id, instrument.id);
+    return instrument;
+  }
+
+  /** Notes that an instrument has a stream's channel; undefined for a stream of a venue. */
+  #channelOf(frame: V.FrameView): { instrument: Instrument; channel: Channel } | undefined {
+    const { catalog } = this.#engine;
+    const view = this.#stream;
+    view.attach(frame.table.memory, frame.payloadAt);
+    const channel = CHANNELS[view.channel - 1];
+    const instrument = catalog.get(this.#ids.get(view.instrument) ?? 0);
+    if (channel === undefined || instrument === undefined || instrument.symbol === "") return undefined;
+    if (!instrument.channels.includes(channel)) {
+      const channels = CHANNELS.filter((each) => each === channel || instrument.channels.includes(each));
+      catalog.list(instrument.exchange, { ...instrument, channels });
+    }
+    return { instrument, channel };
   }
 
   /** A stream's first frame follows: it is there from now on. */
   #open(frame: V.FrameView): void {
     const engine = this.#engine;
     const view = this.#stream;
-    view.attach(frame.table.memory, frame.payloadAt);
-    const channel = CHANNELS[view.channel - 1];
-    const instrument = engine.catalog.get(this.#ids.get(view.instrument) ?? 0);
-    if (channel === undefined || instrument === undefined || instrument.symbol === "") return;
-    if (!instrument.channels.includes(channel)) {
-      const channels = CHANNELS.filter((each) => each === channel || instrument.channels.includes(each));
-      engine.catalog.list(instrument.exchange, { ...instrument, channels });
-    }
+    const opened = this.#channelOf(frame);
+    if (opened === undefined) return;
+    const { instrument, channel } = opened;
     const timeframe = timeframeOfSlot(slotIn(view.id));
     if (timeframe < 0) {
       if (!engine.isOpen(instrument.id, slotIn(view.id))) engine.open(instrument, channel as UpstreamChannel);

@@ -71,14 +71,17 @@ export class IndicatorSet {
   readonly defaults: readonly number[];
   readonly #indicators: Indicator[] = [];
   readonly #ids = new Map<string, number>();
+  readonly #isStored: boolean;
   readonly #plans = new Map<string, IndicatorPlan>();
 
-  constructor(defaults: readonly string[] = DEFAULT_INDICATORS) {
+  /** `isStored`: what comes was computed by another process, whose numbers for any but the default ones are not known. */
+  constructor(defaults: readonly string[] = DEFAULT_INDICATORS, isStored = false) {
     this.defaults = defaults.map((text) => {
       const { id, error } = this.register(text);
       assert(id !== undefined, error ?? "");
       return id;
     });
+    this.#isStored = isStored;
   }
 
   get size(): number {
@@ -91,12 +94,18 @@ export class IndicatorSet {
     if (indicator === undefined) return { error };
     const known = this.#ids.get(indicator.name);
     if (known !== undefined) return { id: known };
+    if (this.#isStored)
+      return { error: `a replay has only ${this.#names}, as they were stored: --recompute makes others` };
     if (this.#indicators.length === MAX_INDICATORS) return { error: `more than ${MAX_INDICATORS} indicators` };
     assert(indicator.lanes.length <= MAX_LANES, `${indicator.name} has at most ${MAX_LANES} lanes`);
     const id = this.#indicators.length;
     this.#indicators.push(indicator);
     this.#ids.set(indicator.name, id);
     return { id };
+  }
+
+  get #names(): string {
+    return this.#indicators.map(({ name }) => name).join(", ");
   }
 
   get(id: number): Indicator | undefined {

@@ -44,7 +44,12 @@ export class JournalPlayer {
   #startedAt = 0;
   #journalAt = 0;
   #waitedSince = 0;
+  #isReady!: () => void;
   #end!: () => void;
+  /** Resolves when everything that comes before what is shown was played. */
+  readonly ready = new Promise<void>((resolve) => {
+    this.#isReady = resolve;
+  });
   /** Resolves when the last frame was played, or on stop. */
   readonly ended = new Promise<void>((resolve) => {
     this.#end = resolve;
@@ -57,14 +62,25 @@ export class JournalPlayer {
   }
 
   start(): void {
-    this.#read();
+    if (this.#next === undefined) this.#read();
     this.#later(START_DELAY_MS);
   }
 
   stop(): void {
     this.#stopped = true;
     this.#options.timers.clearTimeout(this.#timer);
+    this.#finish();
+  }
+
+  #finish(): void {
+    this.#isReady();
     this.#end();
+  }
+
+  /** When the first frame was committed, microseconds; 0 when there is none. To be asked before the start. */
+  get firstTime(): number {
+    if (this.#next === undefined) this.#read();
+    return this.#next?.time ?? 0;
   }
 
   #read(): void {
@@ -94,7 +110,7 @@ export class JournalPlayer {
       this.#read();
     }
     endTurn();
-    if (this.#next === undefined) return this.#end();
+    if (this.#next === undefined) return this.#finish();
     const ahead = this.#startedAt === 0 || unpaced ? 0 : (this.#next.time - due) / speed / 1000;
     if (!this.#stopped) this.#later(Math.ceil(Math.max(0, ahead)));
   }
@@ -102,6 +118,7 @@ export class JournalPlayer {
   #begin(time: number): void {
     this.#startedAt = this.#options.clock.now();
     this.#journalAt = time;
+    this.#isReady();
     this.#later(0);
   }
 
