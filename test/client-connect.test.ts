@@ -90,9 +90,11 @@ test("a server that refuses is not asked again: 401, 403 and 1008", async (t) =>
   const client = await connect(server.url, { reconnect: QUICK });
   const errors: string[] = [];
   client.on("error", ({ code }) => errors.push(code));
+  client.on("disconnect", ({ reason }) => errors.push(reason));
+  client.on("retry", () => errors.push("retry"));
   server.connections[0]?.socket.close(1008, "policy");
   await assert.rejects(client.closed, coded("refused"));
-  assert.deepEqual(errors, ["refused"]);
+  assert.deepEqual(errors, ["policy", "refused"]);
   assert.equal(server.connections.length, 1);
 });
 
@@ -106,6 +108,55 @@ test("whatever else closes a connection, the client comes back", async (t) => {
     await back;
   }
   assert.equal(server.connections.length, 5);
+});
+
+test("a loss is told once, and each attempt after it, from one on after each connection", async (t) => {
+  let isDown = false;
+  const server = await double(t, { status: () => (isDown ? 503 : undefined) });
+  const client = await connect([server.url, DEAD], { reconnect: QUICK });
+  t.after(() => client.close());
+  const told: string[] = [];
+  client.on("connect", () => told.push("connect"));
+  client.on("disconnect", ({ url, reason }) => told.push(`disconnect ${url} ${reason}`));
+  client.on("retry", ({ url, reason, attempt, retryMs }) => {
+    assert.ok(retryMs >= 0 && reason !== "");
+    told.push(`retry ${attempt} ${url}`);
+  });
+  for (let loss = 0; loss < 2; loss += 1) {
+    isDown = true;
+    server.connections.at(-1)?.socket.close(1011, "");
+    await eventually(
+      () => told.length >= 5,
+      () => told.join(),
+    );
+    isDown = false;
+    await eventually(
+      () => told.at(-1) === "connect",
+      () => told.join(),
+    );
+    const retries = told.slice(1, -1);
+    assert.equal(told[0], `disconnect ${server.url}/ closed with 1011`);
+    assert.deepEqual(
+      retries,
+      retries.map((_, index) => `retry ${index + 1} ${index % 2 === 0 ? `${DEAD}/` : `${server.url}/`}`),
+    );
+    told.length = 0;
+  }
+});
+
+test("a client that is closed where it hears of a loss does not try again", async (t) => {
+  const server = await double(t);
+  for (const event of ["disconnect", "retry"] as const) {
+    const client = await connect(server.url, { reconnect: QUICK });
+    const retries: number[] = [];
+    client.on("retry", ({ attempt }) => retries.push(attempt));
+    client.on(event, () => void client.close());
+    server.connections.at(-1)?.socket.terminate();
+    await client.closed;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.deepEqual(retries, event === "retry" ? [1] : []);
+  }
+  assert.equal(server.connections.length, 2);
 });
 
 test("a server that says nothing any more is left", async (t) => {

@@ -33,6 +33,7 @@ export class GatewayWatch {
   follow(client: Tickwire): void {
     this.state = { status: "connected", reason: "" };
     client.on("disconnect", ({ reason }) => this.#lost(reason));
+    client.on("retry", ({ reason }) => this.#tries(reason));
     client.on("reconnect", () => this.#isBack(client));
     client.closed.then(
       () => this.end("closed"),
@@ -43,9 +44,14 @@ export class GatewayWatch {
   #lost(reason: string): void {
     if (this.#isOver) return;
     this.#away ??= { since: this.#clock.now(), attempts: 0, reason };
-    this.#away.attempts += 1;
     this.state = { status: "reconnecting", reason };
     this.#news.lost();
+  }
+
+  #tries(reason: string): void {
+    if (this.#away === undefined || this.#isOver) return;
+    this.#away.attempts += 1;
+    this.state = { status: "reconnecting", reason };
   }
 
   /** A client may have several connections: they are all there again. */

@@ -39,7 +39,8 @@ export interface SessionContext {
   counters: StreamCounters;
   name(exchange: string, symbol: string): InstrumentName;
   connected(hello: Hello, url: URL): void;
-  disconnected(reason: string, retryMs: number): void;
+  disconnected(url: URL, reason: string): void;
+  retrying(retry: Retry): void;
   reconnected(report: Reconnected): void;
   heartbeat(beat: Heartbeat): void;
   error(error: TickwireError): void;
@@ -55,6 +56,17 @@ export interface Heartbeat {
   /** Bytes that wait at the gateway for this client, and for how long some have, milliseconds. */
   readonly queueBytes: number;
   readonly lagMs: number;
+}
+
+/** There is no connection, and another attempt follows. */
+export interface Retry {
+  /** The server that is tried next. */
+  readonly url: string;
+  /** Why the last one was lost, or could not be made. */
+  readonly reason: string;
+  /** 1 for the first since a connection stood. */
+  readonly attempt: number;
+  readonly retryMs: number;
 }
 
 /** A connection is there again, and what was missed has come. */
@@ -85,6 +97,8 @@ export class Session {
   #timer: TimerHandle;
   readonly #askingAgain = new Set<TimerHandle>();
   #untilSample = 1;
+  /** Since a connection stood. */
+  #attempts = 0;
   #openedAt = 0;
   #lostAt = 0;
   #closed = false;
@@ -140,18 +154,23 @@ export class Session {
     this.#link = undefined;
     for (const timer of this.#askingAgain) timers.clearTimeout(timer);
     this.#askingAgain.clear();
+    const { url } = this;
     let next: Next;
     if (this.hello === undefined) next = this.#addresses.failed(refusal);
     else {
       this.#lostAt = this.#now();
       next = this.#addresses.lost((this.#lostAt - this.#openedAt) / 1000, refusal);
       this.#keep(why);
+      this.#context.disconnected(url, why);
     }
+    if (this.#closed) return;
     if ("error" in next) return this.#fail(next.error);
     if ("exhausted" in next) {
       return this.#fail(new TickwireError("unavailable", `no server after ${next.exhausted} attempts: ${why}`));
     }
-    this.#context.disconnected(why, next.delayMs);
+    this.#attempts += 1;
+    this.#context.retrying({ url: this.url.href, reason: why, attempt: this.#attempts, retryMs: next.delayMs });
+    if (this.#closed) return;
     this.#timer = timers.setTimeout(() => this.#connect(), next.delayMs);
   }
 
@@ -269,6 +288,7 @@ export class Session {
       return this.#leave(why, new TickwireError("wrong_mode", why));
     }
     this.hello = hello;
+    this.#attempts = 0;
     this.#untilSample = 1;
     this.#openedAt = this.#now();
     this.#before = { frames: counters.frames, gaps: counters.gaps };

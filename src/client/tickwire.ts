@@ -14,7 +14,7 @@ import type { Hello } from "./message.ts";
 import type { ConnectOptions, Mode } from "./options.ts";
 import type { InstrumentName, Receiver } from "./receiver.ts";
 import { overlap, type SubscribeSpec } from "./request.ts";
-import type { Attached, Heartbeat, Reconnected, SessionContext } from "./session.ts";
+import type { Attached, Heartbeat, Reconnected, Retry, SessionContext } from "./session.ts";
 import { Session } from "./session.ts";
 import { StreamCounters } from "./streams.ts";
 import { type GapEvent, Subscription } from "./subscription.ts";
@@ -29,8 +29,10 @@ const MAX_SPECS = 200;
 export interface TickwireEvents {
   /** A server is there: at the beginning, and again after each loss. */
   connect: { url: string; mode: Mode; epoch: number; version: string };
-  /** It is gone; it is tried again after `retryMs`. Until `reconnect` nothing is known to be right. */
-  disconnect: { reason: string; retryMs: number };
+  /** A connection that stood is gone, said once. Until `reconnect` nothing is known to be right. */
+  disconnect: { url: string; reason: string };
+  /** There is none, and after `retryMs` `url` is tried: at the beginning, after a `disconnect`, after each attempt in vain. */
+  retry: Retry;
   /** It is there again, and what was missed has come. */
   reconnect: Reconnected;
   heartbeat: Heartbeat;
@@ -131,7 +133,8 @@ export class Tickwire {
         const { mode, epoch, version } = hello;
         this.#emitter.emit("connect", { url: url.href, mode, epoch, version });
       },
-      disconnected: (reason, retryMs) => this.#emitter.emit("disconnect", { reason, retryMs }),
+      disconnected: ({ href }, reason) => this.#emitter.emit("disconnect", { url: href, reason }),
+      retrying: (retry) => this.#emitter.emit("retry", retry),
       reconnected: (report) => {
         this.#reconnects += 1;
         this.#emitter.emit("reconnect", report);
