@@ -2,6 +2,10 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { connect, type Tickwire, TickwireError } from "../src/client/index.ts";
+import { StreamCounters, Streams } from "../src/client/streams.ts";
+import { Subscription } from "../src/client/subscription.ts";
+import { SystemClock } from "../src/std/clock.ts";
+import { described, tradeFrame } from "./client-double.ts";
 import { eventually } from "./gateway.ts";
 import { type Served, serve, settled, spot, type Venue } from "./serve.ts";
 
@@ -250,4 +254,35 @@ test("from brings the past in order, then goes on", async (t) => {
   );
   assert.deepEqual(gaps, []);
   await keeper.close();
+});
+
+test("what comes with the ack is kept until handlers are there, in no more memory than it has itself", () => {
+  const turns: (() => void)[] = [];
+  const context = {
+    clock: new SystemClock(),
+    timers: { setTimeout: (callback: () => void) => turns.push(callback), clearTimeout: () => {} },
+    onThrow: () => assert.fail(),
+    gap: () => assert.fail(),
+    closed: () => {},
+  };
+  const subscription = new Subscription(context, { symbols: "A" }, {});
+  const streams = new Streams(
+    new StreamCounters(),
+    (exchange, symbol) => ({ exchange, symbol }),
+    () => assert.fail(),
+  );
+  streams.add(described(0) as never, 1, subscription, 1, 0);
+  const frames = Array.from({ length: 1000 }, (_, index) => tradeFrame({ position: index + 1, seq: index + 1 }));
+  const before = process.memoryUsage().arrayBuffers;
+  for (const frame of frames) streams.take(frame);
+  const bytes = process.memoryUsage().arrayBuffers - before;
+  assert.ok(bytes < 1000 * 1024, `${bytes} bytes`);
+  subscription.attached(undefined as never, { id: 1, streams: [], acked: [], unavailable: [], indicators: [] });
+  const prices: number[] = [];
+  subscription.on("trade", ({ price }) => prices.push(price));
+  for (const turn of turns) turn();
+  assert.deepEqual(
+    prices,
+    frames.map((_, index) => index + 1),
+  );
 });

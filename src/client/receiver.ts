@@ -32,8 +32,11 @@ export interface Gap {
 
 /** The part of the client that a subscription's frames are for: called in order, in the turn in which they come. */
 export interface Receiver {
-  /** A frame, attached; what it refers to is good in this call only. Every frame of a stream comes once, in order. */
-  frame(frame: FrameView, stream: StreamInfo): void;
+  /**
+   * A frame, attached, and how many bytes of its memory it has; what it refers to is good in this call only. Every frame
+   * of a stream comes once, in order.
+   */
+  frame(frame: FrameView, stream: StreamInfo, length: number): void;
   gap(gap: Gap): void;
   /** The connection is gone: until `connected`, nothing is live. */
   disconnected(reason: string): void;

@@ -139,7 +139,7 @@ export class Streams {
     }
     held[slot] = numbers[SEQ];
     this.#at[slot] = numbers[POSITION];
-    track.receiver.frame(frame, track.info);
+    track.receiver.frame(frame, track.info, length);
   }
 
   /** The server was started anew: the stream's count begins again. */

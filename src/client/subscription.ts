@@ -147,10 +147,10 @@ export class Subscription implements Receiver {
   }
 
   /** Hot path. */
-  frame(frame: V.FrameView, info: StreamInfo): void {
+  frame(frame: V.FrameView, info: StreamInfo, length: number): void {
     if (this.#early !== undefined) {
-      const { memory } = frame.table;
-      this.#early.push({ memory: new Memory(memory.u8.slice().buffer), info });
+      const { u8 } = frame.table.memory;
+      this.#early.push({ memory: new Memory(u8.slice(0, (length + 7) & ~7).buffer), info });
       return;
     }
     const view = this.#views[frame.payloadType];
@@ -188,7 +188,7 @@ export class Subscription implements Receiver {
     const frame = new V.FrameView();
     for (const each of early) {
       if ("type" in each) this.#tell(each);
-      else if (frame.attach(each.memory, each.memory.i32[0] as number)) this.frame(frame, each.info);
+      else if (frame.attach(each.memory, each.memory.i32[0] as number)) this.frame(frame, each.info, 0);
     }
   }
 
