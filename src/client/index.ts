@@ -14,7 +14,7 @@ export type { ConnectOptions, Mode, ReconnectOptions, TokenProvider } from "./op
 export type { EmbeddedOptions, JournalOptions } from "./own-server.ts";
 export type { InstrumentName, StreamInfo } from "./receiver.ts";
 export type { SubscribeSpec } from "./request.ts";
-export type { Heartbeat, Reconnected, Retry } from "./session.ts";
+export type { Heartbeat, Reconnected, Retry } from "./session-context.ts";
 export type { GapEvent, PlainEvent, Subscription, SubscriptionEvents } from "./subscription.ts";
 export type { ClientStats, Tickwire, TickwireEvents } from "./tickwire.ts";
 export type {

@@ -1,83 +1,23 @@
-import type { Clock } from "../std/clock.ts";
-import type { TimerHandle, Timers } from "../std/timers.ts";
-import { Addresses, type Next } from "./addresses.ts";
+import type { TimerHandle } from "../std/timers.ts";
 import type { Cursor } from "./cursor.ts";
 import { TickwireError } from "./errors.ts";
-import type { LagMeter } from "./lag.ts";
-import { Link } from "./link.ts";
 import type { Ack, AckedStream, Hello, ServerMessage } from "./message.ts";
 import { readMessage } from "./message.ts";
-import type { Mode, ReconnectOptions, TokenProvider } from "./options.ts";
-import type { InstrumentName, Receiver } from "./receiver.ts";
+import { Pings } from "./pings.ts";
+import type { Receiver } from "./receiver.ts";
+import { Redial } from "./redial.ts";
 import { overlap, requestOf, type SubscribeSpec } from "./request.ts";
-import { type StreamCounters, Streams, type Track } from "./streams.ts";
+import type { SessionContext } from "./session-context.ts";
+import { heldAt, leaveOff, standBack, standingOf } from "./standing.ts";
+import { Streams, type Track } from "./streams.ts";
 import { type Attached, Wanted } from "./wanted.ts";
 
 /** One frame in so many tells how late frames are: reading the clock costs more than a frame. */
 const SAMPLED_FRAMES = 32;
-/** A server that closes with it will not have this client back as it is. */
-const CLOSE_POLICY = 1008;
-const REFUSED = /^(401|403) /;
 /** A subscription that a server refuses, which it had or another one had, is asked for again after so long. */
 const ASK_AGAIN_MS = 500;
 
 export type { Attached } from "./wanted.ts";
-
-/** What a session takes from its client, and tells it. */
-export interface SessionContext {
-  urls: readonly URL[];
-  heartbeatMs: number;
-  token: TokenProvider | undefined;
-  require: Mode | undefined;
-  reconnect: ReconnectOptions;
-  /** Comes back without the delay that a stopping server asks for. */
-  retryAtOnce: boolean;
-  clock: Clock;
-  timers: Timers;
-  random: () => number;
-  lag: LagMeter;
-  counters: StreamCounters;
-  name(exchange: string, symbol: string): InstrumentName;
-  connected(hello: Hello, url: URL): void;
-  disconnected(url: URL, reason: string): void;
-  retrying(retry: Retry): void;
-  reconnected(report: Reconnected): void;
-  heartbeat(beat: Heartbeat): void;
-  error(error: TickwireError): void;
-  /** The session has given up. */
-  failed(error: TickwireError): void;
-}
-
-/** What a heartbeat of the server says. */
-export interface Heartbeat {
-  /** The gateway's time, microseconds. */
-  readonly serverTime: number;
-  readonly position: number;
-  /** Bytes that wait at the gateway for this client, and for how long some have, milliseconds. */
-  readonly queueBytes: number;
-  readonly lagMs: number;
-}
-
-/** There is no connection, and another attempt follows. */
-export interface Retry {
-  /** The server that is tried next. */
-  readonly url: string;
-  /** Why the last one was lost, or could not be made. */
-  readonly reason: string;
-  /** 1 for the first since a connection stood. */
-  readonly attempt: number;
-  readonly retryMs: number;
-}
-
-/** A connection is there again, and what was missed has come. */
-export interface Reconnected {
-  readonly url: string;
-  /** Frames that were missed and came again. */
-  readonly replayed: number;
-  /** Gaps: what was missed and is lost. */
-  readonly gaps: number;
-  readonly tookMs: number;
-}
 
 /**
  * One connection to whichever server is there, made again whenever it is lost. Its subscriptions must not overlap: a
@@ -87,31 +27,31 @@ export class Session {
   readonly streams: Streams;
   hello: Hello | undefined;
   readonly #context: SessionContext;
-  readonly #addresses: Addresses;
+  readonly #redial: Redial;
   readonly #wanted = new Map<number, Wanted>();
   /** Holes that are being filled, by the request's id. */
   readonly #refills = new Map<number, Track>();
-  readonly #pings = new Map<number, number>();
-  #link: Link | undefined;
+  readonly #pings: Pings;
   #lastId = 0;
-  #timer: TimerHandle;
   readonly #askingAgain = new Set<TimerHandle>();
   #untilSample = 1;
-  /** Since a connection stood. */
-  #attempts = 0;
-  #openedAt = 0;
   #lostAt = 0;
-  #closed = false;
   #before = { frames: 0, gaps: 0 };
 
   constructor(context: SessionContext) {
     this.#context = context;
-    this.#addresses = new Addresses(context.urls, context.reconnect, context.random);
+    this.#pings = new Pings(context.clock, context.lag);
+    this.#redial = new Redial(context, {
+      text: (text) => this.#text(text),
+      bytes: (bytes) => this.#bytes(bytes),
+      lost: (reason) => this.#lost(reason),
+      failed: (error) => this.#fail(error),
+    });
     this.streams = new Streams(context.counters, context.name, (track, from, to) => this.#fetch(track, from, to));
   }
 
   get url(): URL {
-    return this.#addresses.url;
+    return this.#redial.url;
   }
 
   /** The subscriptions, for whoever looks whether another one overlaps. */
@@ -124,94 +64,32 @@ export class Session {
   }
 
   start(): void {
-    this.#connect();
-  }
-
-  #connect(): void {
-    if (this.#closed) return;
-    this.#link = new Link(this.url, this.#context, {
-      text: (text) => this.#text(text),
-      bytes: (bytes) => this.#bytes(bytes),
-      lost: (code, reason) => this.#lost(code, reason),
-      failed: (error) => this.#fail(error),
-    });
+    this.#redial.connect();
   }
 
   #now(): number {
     return this.#context.clock.now();
   }
 
-  /** The connection is gone, or never was: the next address, or after all of them a delay. */
-  #lost(code: number, reason: string): void {
-    const why = reason === "" ? `closed with ${code}` : reason;
-    const isRefused = code === CLOSE_POLICY || REFUSED.test(reason);
-    this.#leave(why, isRefused ? new TickwireError("refused", `${this.url.host}: ${why}`) : undefined);
-  }
-
-  #leave(why: string, refusal: TickwireError | undefined): void {
-    const { timers } = this.#context;
-    this.#link?.end();
-    this.#link = undefined;
-    for (const timer of this.#askingAgain) timers.clearTimeout(timer);
-    this.#askingAgain.clear();
-    const { url } = this;
-    let next: Next;
-    if (this.hello === undefined) next = this.#addresses.failed(refusal);
-    else {
-      this.#lostAt = this.#now();
-      next = this.#addresses.lost((this.#lostAt - this.#openedAt) / 1000, refusal);
-      this.#keep(why);
-      this.#context.disconnected(url, why);
-    }
-    if (this.#closed) return;
-    if ("error" in next) return this.#fail(next.error);
-    if ("exhausted" in next) {
-      return this.#fail(new TickwireError("unavailable", `no server after ${next.exhausted} attempts: ${why}`));
-    }
-    this.#attempts += 1;
-    this.#context.retrying({ url: this.url.href, reason: why, attempt: this.#attempts, retryMs: next.delayMs });
-    if (this.#closed) return;
-    this.#timer = timers.setTimeout(() => this.#connect(), next.delayMs);
-  }
-
-  /** Keeps where each subscription stood; one that this connection had not got to stands where it did before. */
-  #keep(reason: string): void {
+  #lost(reason: string): void {
     const { streams } = this;
+    this.#lostAt = this.#now();
     this.hello = undefined;
-    for (const wanted of this.#wanted.values()) this.#leaveOff(wanted);
+    this.#stopAsking();
+    for (const wanted of this.#wanted.values()) leaveOff(wanted, streams);
     streams.endRefills();
     this.#refills.clear();
-    this.#pings.clear();
+    this.#pings.forget();
     for (const { receiver } of this.#wanted.values()) receiver.disconnected(reason);
-  }
-
-  #leaveOff(wanted: Wanted): void {
-    wanted.resume = this.#standing(wanted);
-    if (wanted.resume !== undefined) wanted.hasBegun = true;
-    wanted.isAcked = false;
-  }
-
-  /** Where a subscription stands: everything up to it was handed on. Undefined while it has not begun. */
-  #standing(wanted: Wanted): Cursor | undefined {
-    const { streams } = this;
-    if (!wanted.isAcked || this.#isUntouched(wanted)) return wanted.resume;
-    return { epoch: streams.epoch, position: streams.position, held: streams.held(wanted.attached.id) };
   }
 
   /** Tells where a subscription stands at any time, and when it was left where it stood then. */
   whereOf(id: number): () => Cursor | undefined {
     const wanted = this.#wanted.get(id);
-    return () => wanted && this.#standing(wanted);
-  }
-
-  /** True while a past that was asked for by its time has not begun to come. */
-  #isUntouched({ isReplaying, resume, attached }: Wanted): boolean {
-    if (!isReplaying || resume !== undefined) return false;
-    return attached.acked.every(({ stream }) => this.streams.heldOf(stream) === undefined);
+    return () => wanted && standingOf(wanted, this.streams);
   }
 
   #fail(error: TickwireError): void {
-    this.#closed = true;
     for (const { settle } of this.#wanted.values()) settle?.reject(error);
     this.#context.failed(error);
   }
@@ -232,7 +110,7 @@ export class Session {
 
   /** A book cannot go on: whoever comes back without it is sent a snapshot, and misses nothing of the rest. */
   #beginAnew(): void {
-    this.#lost(1006, "a hole in a book cannot be filled");
+    this.#redial.lose(1006, "a hole in a book cannot be filled");
   }
 
   #text(text: string): void {
@@ -267,41 +145,33 @@ export class Session {
       case "heartbeat":
         return this.#beat(message);
       case "pong":
-        return this.#ponged(message.id, message.ts_server);
+        return this.#pings.answered(message.id, message.ts_server);
       case "server_shutdown":
-        return this.#shutDown(message.retry_after_ms);
+        return this.#redial.askedToWait(message.retry_after_ms);
       case "error":
         return this.#refused(message.id, message.code, message.message);
     }
-  }
-
-  /** A server that is being started anew says when it wants its clients back; another one takes them at once. */
-  #shutDown(retryMs: number): void {
-    const { urls, retryAtOnce } = this.#context;
-    if (urls.length === 1 && !retryAtOnce) this.#addresses.askedToWait(retryMs);
   }
 
   #greet(hello: Hello): void {
     const { require, counters, lag } = this.#context;
     if (require !== undefined && hello.mode !== require) {
       const why = `${this.url.host} is ${hello.mode}, not ${require}`;
-      return this.#leave(why, new TickwireError("wrong_mode", why));
+      return this.#redial.leave(why, new TickwireError("wrong_mode", why));
     }
     this.hello = hello;
-    this.#attempts = 0;
     this.#untilSample = 1;
-    this.#openedAt = this.#now();
     this.#before = { frames: counters.frames, gaps: counters.gaps };
     lag.forget();
     this.#context.connected(hello, this.url);
     for (const wanted of this.#wanted.values()) this.#send(wanted.message());
-    this.#link?.greeted();
+    this.#redial.greeted();
     this.#ping();
     this.#finish();
   }
 
   #send(message: object): void {
-    this.#link?.send(message);
+    this.#redial.send(message);
   }
 
   /**
@@ -321,7 +191,7 @@ export class Session {
   detach(id: number): void {
     const wanted = this.#wanted.get(id);
     if (wanted === undefined) return;
-    this.#leaveOff(wanted);
+    leaveOff(wanted, this.streams);
     this.#wanted.delete(id);
     this.streams.forget(id);
     if (this.hello !== undefined) this.#send({ type: "unsubscribe", subscription: id });
@@ -339,10 +209,7 @@ export class Session {
     if (wanted.settle !== undefined) {
       return Promise.reject(new TickwireError("bad_option", "change: the one before has not been answered"));
     }
-    wanted.before = wanted.spec;
-    wanted.spec = spec;
-    // What it had goes on; a past is asked for only by a change that names one.
-    wanted.hasBegun = spec.from === undefined;
+    wanted.become(spec);
     return new Promise((resolve, reject) => {
       wanted.settle = { resolve, reject };
       if (this.hello === undefined) return;
@@ -362,10 +229,11 @@ export class Session {
     wanted.isReplaying = resume === undefined ? wanted.isReplaying : isResumed;
     // Streams of an ack that does not list them are announced.
     if (ack.stream_count === undefined) this.streams.forget(ack.id, new Set(ack.streams.map(({ stream }) => stream)));
-    this.#standBack(isResumed ? resume : undefined, hello);
+    const isFirst = [...this.#wanted.values()].every((each) => !each.isAcked);
+    standBack(this.streams, isResumed ? resume : undefined, hello, isFirst);
     attached.acked = ack.streams;
     attached.streams = ack.streams.map((acked) => {
-      const held = this.#heldAt(acked, wanted, epoch, isResumed);
+      const held = heldAt(acked, wanted, this.streams, epoch, isResumed);
       return this.streams.add(acked, ack.id, receiver, epoch, held);
     });
     attached.unavailable = ack.unavailable;
@@ -378,27 +246,6 @@ export class Session {
     if (isAgain) receiver.connected(!isResumed);
     if (isAgain && !wanted.isReplaying) receiver.level();
     this.#finish();
-  }
-
-  /** A subscription was taken: until its past comes, the connection stands where that begins, or where the server does. */
-  #standBack(resume: Cursor | undefined, hello: Hello): void {
-    const { streams } = this;
-    const { epoch, position } = resume ?? hello;
-    const others = [...this.#wanted.values()].some(({ isAcked }) => isAcked);
-    const isBefore = epoch < streams.epoch || (epoch === streams.epoch && position < streams.position);
-    if (resume === undefined ? epoch !== streams.epoch : isBefore || !others) streams.standAt(epoch, position);
-  }
-
-  /** The last sequence that this client has of a stream, when its subscription is taken; undefined when not known. */
-  #heldAt(acked: AckedStream, wanted: Wanted, epoch: number, isResumed: boolean): number | undefined {
-    if (isResumed) {
-      const { resume } = wanted;
-      const known =
-        this.streams.heldIn(acked.stream, epoch) ?? (resume?.epoch === epoch ? resume.held[acked.stream] : undefined);
-      // A stream that was born while nobody was connected begins with its first frame, or with a snapshot.
-      return known ?? (acked.resumable ? undefined : acked.seq);
-    }
-    return wanted.isReplaying ? undefined : acked.seq;
   }
 
   #added(id: number, acked: AckedStream): void {
@@ -458,10 +305,7 @@ export class Session {
       return settle.reject(error);
     }
     if (settle !== undefined && before !== undefined) {
-      wanted.settle = undefined;
-      wanted.spec = before;
-      wanted.before = undefined;
-      wanted.hasBegun = true;
+      wanted.stay(before);
       settle.reject(error);
       // On this connection it is still what it was.
       if (wanted.isAcked) return;
@@ -491,26 +335,20 @@ export class Session {
     this.#ping();
   }
 
-  /** Each heartbeat is answered with a question, whose way there and back tells the clocks apart. */
+  /** Each heartbeat is answered with a question. */
   #ping(): void {
     this.#lastId += 1;
-    this.#pings.set(this.#lastId, this.#now());
-    this.#send({ type: "ping", id: this.#lastId });
+    this.#send(this.#pings.ask(this.#lastId));
   }
 
-  #ponged(id: number, serverTime: number): void {
-    const askedAt = this.#pings.get(id);
-    if (askedAt === undefined) return;
-    this.#pings.delete(id);
-    this.#context.lag.answered(askedAt, this.#now(), serverTime);
+  #stopAsking(): void {
+    for (const timer of this.#askingAgain) this.#context.timers.clearTimeout(timer);
+    this.#askingAgain.clear();
   }
 
   close(): void {
-    const { timers } = this.#context;
-    this.#closed = true;
-    timers.clearTimeout(this.#timer);
-    for (const timer of this.#askingAgain) timers.clearTimeout(timer);
-    this.#link?.close();
+    this.#redial.close();
+    this.#stopAsking();
     const error = new TickwireError("closed", "the client was closed");
     for (const { settle } of this.#wanted.values()) settle?.reject(error);
     this.#wanted.clear();

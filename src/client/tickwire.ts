@@ -14,8 +14,8 @@ import type { Hello } from "./message.ts";
 import type { ConnectOptions, Mode } from "./options.ts";
 import type { InstrumentName, Receiver } from "./receiver.ts";
 import { overlap, type SubscribeSpec } from "./request.ts";
-import type { Attached, Heartbeat, Reconnected, Retry, SessionContext } from "./session.ts";
-import { Session } from "./session.ts";
+import { type Attached, Session } from "./session.ts";
+import type { Heartbeat, Reconnected, Retry, SessionContext } from "./session-context.ts";
 import { StreamCounters } from "./streams.ts";
 import { type GapEvent, Subscription } from "./subscription.ts";
 

@@ -50,6 +50,21 @@ export class Wanted {
     this.resume = resume;
   }
 
+  /** Asks for something else. What it had goes on; a past is asked for only by a change that names one. */
+  become(spec: SubscribeSpec): void {
+    this.before = this.spec;
+    this.spec = spec;
+    this.hasBegun = spec.from === undefined;
+  }
+
+  /** A change was refused. */
+  stay(before: SubscribeSpec): void {
+    this.settle = undefined;
+    this.spec = before;
+    this.before = undefined;
+    this.hasBegun = true;
+  }
+
   /** The message that asks for it. Its past is asked for once: from then on it goes on from where it was. */
   message(): object {
     const { from, strict, ...rest } = this.spec;
