@@ -1,4 +1,3 @@
-import type { TimerHandle } from "../std/timers.ts";
 import type { FrameView } from "../wire/generated/views.ts";
 import {
   PAYLOAD_BAR,
@@ -8,10 +7,11 @@ import {
   StreamStateView,
 } from "../wire/generated/views.ts";
 import { readHistory } from "./bar-history.ts";
-import { BarMerge, type BarNews, type Wanted } from "./bar-merge.ts";
+import { BarLoader } from "./bar-loader.ts";
+import { BarMerge, type BarNews } from "./bar-merge.ts";
 import { type BarsOptions, readBarsOptions } from "./bar-options.ts";
-import { type BarFields, type BarRow, barFields, tableFields } from "./bar-rows.ts";
-import type { BarTable } from "./bar-table.ts";
+import type { BarRow } from "./bar-rows.ts";
+import { BarSeries } from "./bar-series.ts";
 import { Emitter } from "./emitter.ts";
 import { TickwireError } from "./errors.ts";
 import { type DroppedEvent, EventQueue, type QueueLimits } from "./event-queue.ts";
@@ -20,10 +20,6 @@ import type { Attached, Session } from "./session.ts";
 import { type GapEvent, gapEvent } from "./subscription.ts";
 import type { ClientParts, Tickwire } from "./tickwire.ts";
 import { BarEvent, IndicatorsEvent, type StreamStateName } from "./views.ts";
-
-/** The first wait for a bar, each one twice as long; and when the rest of a history that is short is asked for again, milliseconds. */
-const WARMING_MS = 100;
-const REFRESH_MS = [2_000, 10_000];
 
 export type { BarsOptions, IndicatorSpec } from "./bar-options.ts";
 
@@ -52,7 +48,7 @@ function stateOf(state: StreamStateName, reason = ""): BarsState {
 const UNKNOWN = stateOf("unknown");
 
 /** The bars of one series, warm from the first moment: its history, then what the server sends. */
-export class LiveBars implements Receiver {
+export class LiveBars extends BarSeries implements Receiver {
   readonly symbol: string;
   readonly timeframe: string;
   readonly #emitter: Emitter<BarsEvents>;
@@ -60,8 +56,7 @@ export class LiveBars implements Receiver {
   readonly #limit: number;
   readonly #hasBuilding: boolean;
   #exchange: string;
-  #wanted: readonly Wanted[] = [];
-  #merge: BarMerge;
+  readonly #loader: BarLoader;
   readonly #bar = new BarEvent();
   readonly #values = new IndicatorsEvent();
   readonly #state = new StreamStateView();
@@ -72,16 +67,9 @@ export class LiveBars implements Receiver {
   /** The server numbers indicators anew: what comes until it is level may be by the old numbers. */
   #isRenumbered = false;
   #lacksValues = false;
-  /** Servers so far: an answer of an earlier one is of no use. */
-  #generation = 0;
   #session: Session | undefined;
   #attached: Attached | undefined;
-  #isEnded = false;
-  /** What is done after a while, or at once when these bars end before. */
-  readonly #waiting = new Map<TimerHandle, () => void>();
   readonly #off: () => void;
-  /** A history that did not come; true when it is to take the place of all that is there. */
-  #owed: boolean | undefined;
 
   private constructor(
     parts: ClientParts,
@@ -91,14 +79,21 @@ export class LiveBars implements Receiver {
     history: number,
     hasBuilding: boolean,
   ) {
+    super();
     this.#hasBuilding = hasBuilding;
     this.#parts = parts;
     this.symbol = symbol;
     this.timeframe = timeframe;
     this.#exchange = exchange;
     this.#limit = history;
-    this.#merge = new BarMerge(history, [], this.#news);
+    this.merge = new BarMerge(history, [], this.#news);
     this.#emitter = new Emitter(parts.onThrow);
+    this.#loader = new BarLoader(
+      parts,
+      () => this.merge,
+      () => readHistory(parts, { symbol, timeframe, exchange: this.#exchange, limit: history }),
+      (changed) => this.#emitter.emit("history", { changed }),
+    );
     this.#off = parts.onEnd(() => this.#end());
   }
 
@@ -131,7 +126,7 @@ export class LiveBars implements Receiver {
       if (bars.#stream === UNKNOWN) bars.#stream = bars.#acked;
       if (bars.#told === UNKNOWN) bars.#told = bars.#stream;
       bars.#learn(attached, keys);
-      await bars.#warm(parts.isJournal ? 0 : waitMs);
+      await bars.#loader.warm(waitMs, history);
     } catch (error) {
       await bars.stop();
       throw error;
@@ -145,18 +140,18 @@ export class LiveBars implements Receiver {
     if (exchanges.size > 1)
       throw new TickwireError("bad_request", `several exchanges have ${this.symbol}: ${[...exchanges].join(", ")}`);
     for (const exchange of exchanges) this.#exchange = exchange;
-    this.#wanted = keys.map((key, index) => {
+    this.wanted = keys.map((key, index) => {
       const meaning = indicators[index];
       if (meaning === undefined) throw new TickwireError("protocol", `the server said nothing of the indicator ${key}`);
       return { key, ...meaning };
     });
-    this.#merge = new BarMerge(this.#limit, this.#wanted, this.#news);
+    this.merge = new BarMerge(this.#limit, this.wanted, this.#news);
   }
 
   /** A server has numbers of its own for indicators; true when they are others than before. */
   #relearn(): boolean {
     let isOther = false;
-    for (const wanted of this.#wanted) {
+    for (const wanted of this.wanted) {
       const id = this.#attached?.indicators.find(({ name }) => name === wanted.name)?.id ?? -1;
       isOther ||= id !== wanted.id;
       wanted.id = id;
@@ -164,146 +159,9 @@ export class LiveBars implements Receiver {
     return isOther;
   }
 
-  /** Fetches the history; what has come meanwhile is newer, and stays. */
-  async #load(isWhole = false): Promise<void> {
-    const { symbol, timeframe, exchange } = this;
-    const merge = this.#merge;
-    const fetch = merge.begin();
-    const generation = this.#generation;
-    try {
-      const history = await readHistory(this.#parts, { symbol, timeframe, exchange, limit: this.#limit });
-      if (generation !== this.#generation) return;
-      const changed = merge.end(fetch, history, isWhole);
-      if (changed > 0) this.#emitter.emit("history", { changed });
-    } finally {
-      merge.abandon(fetch);
-    }
-  }
-
-  /**
-   * Waits for a first bar: a series that nobody had asked for is fetched from its venue by the server just now. What of
-   * its history comes later still is asked for again.
-   */
-  async #warm(waitMs: number): Promise<void> {
-    await this.#load();
-    for (let waited = 0, delayMs = WARMING_MS; this.count === 0 && waited < waitMs; delayMs *= 2) {
-      await new Promise<void>((resolve) => this.#after(delayMs, resolve));
-      if (this.#isEnded) throw new TickwireError("closed", "the client was closed");
-      waited += delayMs;
-      await this.#load();
-    }
-    this.#merge.warm();
-    if (this.count === this.#limit || this.#parts.isJournal) return;
-    for (const afterMs of REFRESH_MS) {
-      this.#after(afterMs, () => {
-        if (!this.#isEnded && this.count < this.#limit) this.#refresh();
-      });
-    }
-  }
-
-  #after(delayMs: number, act: () => void): void {
-    const timer = this.#parts.timers.setTimeout(() => {
-      this.#waiting.delete(timer);
-      act();
-    }, delayMs);
-    this.#waiting.set(timer, act);
-  }
-
-  get #table(): BarTable {
-    return this.#merge.table;
-  }
-
   /** The venue; where none was named, the only one that has the symbol. */
   get exchange(): string {
     return this.#exchange;
-  }
-
-  /** Closed bars. */
-  get count(): number {
-    return this.#table.count;
-  }
-
-  get openTime(): Float64Array {
-    return this.#table.column("openTime");
-  }
-
-  get closeTime(): Float64Array {
-    return this.#table.column("closeTime");
-  }
-
-  get open(): Float64Array {
-    return this.#table.column("open");
-  }
-
-  get high(): Float64Array {
-    return this.#table.column("high");
-  }
-
-  get low(): Float64Array {
-    return this.#table.column("low");
-  }
-
-  get close(): Float64Array {
-    return this.#table.column("close");
-  }
-
-  get volume(): Float64Array {
-    return this.#table.column("volume");
-  }
-
-  get quoteVolume(): Float64Array {
-    return this.#table.column("quoteVolume");
-  }
-
-  get vwap(): Float64Array {
-    return this.#table.column("vwap");
-  }
-
-  get buyVolume(): Float64Array {
-    return this.#table.column("buyVolume");
-  }
-
-  get sellVolume(): Float64Array {
-    return this.#table.column("sellVolume");
-  }
-
-  get tradeCount(): Float64Array {
-    return this.#table.column("tradeCount");
-  }
-
-  /** A lane of an indicator over the closed bars, "macd" and "histogram"; throws a TickwireError when there is none. */
-  lane(key: string, lane: string): Float64Array {
-    const index = this.#wanted.findIndex((wanted) => wanted.key === key);
-    const at = this.#wanted[index]?.lanes.indexOf(lane) ?? -1;
-    if (at < 0) throw new TickwireError("bad_option", `there is no lane ${lane} of ${key}`);
-    return this.#table.lane(index, at);
-  }
-
-  /** The building bar; undefined before its first trade. */
-  get current(): BarRow | undefined {
-    const { building, buildingValues } = this.#merge;
-    if (building === undefined) return undefined;
-    return this.#withPrevious(barFields(building, this.#wanted, buildingValues), this.count - 1);
-  }
-
-  #withPrevious(fields: BarFields, previous: number): BarRow {
-    return { ...fields, prev: tableFields(this.#table, previous, this.#wanted) };
-  }
-
-  /** A closed bar: 0 is the oldest, -1 the newest. */
-  at(index: number): BarRow | undefined {
-    const row = index < 0 ? this.count + index : index;
-    if (row < 0 || row >= this.count) return undefined;
-    return this.#withPrevious(tableFields(this.#table, row, this.#wanted), row - 1);
-  }
-
-  /** The newest bars, oldest first, the building one the last. */
-  last(count: number): BarRow[] {
-    const { current } = this;
-    const closed = current === undefined ? count : count - 1;
-    const rows: BarRow[] = [];
-    for (let row = Math.max(0, this.count - closed); row < this.count; row += 1) rows.push(this.at(row) as BarRow);
-    return current === undefined ? rows : [...rows, current];
   }
 
   on<Name extends keyof BarsEvents>(name: Name, handler: (event: BarsEvents[Name]) => void): () => void {
@@ -320,7 +178,7 @@ export class LiveBars implements Receiver {
       this.#queues.delete(queue),
     );
     this.#queues.add(queue);
-    if (this.#isEnded) queue.end();
+    if (this.#loader.isEnded) queue.end();
     return queue as AsyncIterableIterator<Exclude<BarRow | DroppedEvent, DroppedEvent>>;
   }
 
@@ -334,10 +192,10 @@ export class LiveBars implements Receiver {
     if (payloadType === PAYLOAD_BAR) {
       const bar = this.#bar.attach(frame, info);
       const isBuilding = bar.state === "building";
-      if (this.#hasBuilding || !isBuilding) this.#merge.takeBar(bar);
-      if (this.#owed !== undefined && !isBuilding) this.#refresh();
+      if (this.#hasBuilding || !isBuilding) this.merge.takeBar(bar);
+      if (this.#loader.isOwed && !isBuilding) this.#loader.refresh();
     } else if (payloadType === PAYLOAD_INDICATORS) {
-      if (!this.#isRenumbered) this.#merge.takeValues(this.#values.attach(frame, info));
+      if (!this.#isRenumbered) this.merge.takeValues(this.#values.attach(frame, info));
     } else if (payloadType === PAYLOAD_STREAM_STATE && info.channel === "bars") {
       this.#state.attach(frame.table.memory, frame.payloadAt);
       this.#stream = stateOf(STATE_NAMES[this.#state.state] as StreamStateName, this.#state.reason);
@@ -356,23 +214,17 @@ export class LiveBars implements Receiver {
     this.#emitter.emit("state", state);
   }
 
-  /** The closed bar that opened at a time. */
-  #rowAt(openTime: number): BarRow | undefined {
-    const row = this.#table.rowOf(openTime);
-    return row < 0 ? undefined : this.at(row);
-  }
-
   get #news(): BarNews {
     return {
       closed: (openTime) => {
-        const row = this.#rowAt(openTime);
+        const row = this.rowAt(openTime);
         if (row === undefined) return;
         this.#emitter.emit("closed", row);
         this.#emitter.emit("update", row);
         for (const queue of this.#queues) queue.push(row, undefined);
       },
       corrected: (openTime) => {
-        const row = this.#rowAt(openTime);
+        const row = this.rowAt(openTime);
         if (row !== undefined) this.#emitter.emit("corrected", row);
       },
       updated: () => {
@@ -387,24 +239,11 @@ export class LiveBars implements Receiver {
     const event = gapEvent(gap);
     this.#emitter.emit("gap", event);
     this.#parts.gap(event);
-    this.#refresh();
-  }
-
-  /** What does not come is asked for again when the next bar closes, or the connection is there again. */
-  #refresh(isWhole = false): void {
-    // What is fetched of a journal is what the program is yet to see.
-    if (this.#parts.isJournal) return;
-    const whole = isWhole || this.#owed === true;
-    this.#owed = undefined;
-    this.#load(whole).catch((error: unknown) => {
-      if (this.#isEnded) return;
-      this.#owed = whole || this.#owed === true;
-      this.#parts.onThrow(error, "bars");
-    });
+    this.#loader.refresh();
   }
 
   disconnected(reason: string): void {
-    this.#merge.building = undefined;
+    this.merge.building = undefined;
     this.#tell({ live: false, state: "disconnected", reason });
   }
 
@@ -412,31 +251,21 @@ export class LiveBars implements Receiver {
     this.#stream = this.#acked;
     const isOther = this.#relearn();
     this.#isRenumbered = isOther && !anew;
-    this.#lacksValues = !anew && this.#wanted.length > 0;
-    if (anew) {
-      this.#generation += 1;
-      this.#refresh(true);
-    }
+    this.#lacksValues = !anew && this.wanted.length > 0;
+    if (anew) this.#loader.begin();
   }
 
   level(): void {
     // A server that was started anew computes what is not usual only from when it was asked to: its first bars lack it.
-    if (this.#lacksValues || this.#owed !== undefined) this.#refresh();
+    if (this.#lacksValues || this.#loader.isOwed) this.#loader.refresh();
     this.#lacksValues = false;
     this.#isRenumbered = false;
     this.#tell(this.#stream);
   }
 
   #end(): void {
-    this.#isEnded = true;
-    // What has not come yet comes too late.
-    this.#generation += 1;
     this.#off();
-    for (const [timer, act] of this.#waiting) {
-      this.#parts.timers.clearTimeout(timer);
-      act();
-    }
-    this.#waiting.clear();
+    this.#loader.end();
     for (const queue of this.#queues) queue.end();
   }
 
