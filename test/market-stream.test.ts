@@ -2,6 +2,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import {
@@ -506,6 +509,29 @@ test("an engine of one's own that cannot start says why", async () => {
     error instanceof TickwireError && error.code === "bad_option" && said.test(error.message);
   await assert.rejects(start({ feeds: "sim-x" }), isBad(/sim-x/));
   await assert.rejects(start({ ringMemroy: 5 }), isBad(/did you mean --ring-memory/));
+});
+
+test("a stream over a journal has every trade and bar of it, and is over with it", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "tickwire-stream-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const stage = await Stage.open(t, { journal: directory });
+  const live = await stage.stream({ subscriptions: [A0], timeframes: ["1s"] }).start();
+  await stage.until(() => stage.of("bar").length >= 3, "three bars");
+  await live.stop();
+  const { trade: count, bar } = { trade: stage.of("trade").length, bar: stage.of("bar") };
+  await stage.served.stop();
+  const stream = createMarketStream({ journal: directory, subscriptions: [A0], timeframes: ["1s"] });
+  const bars: MarketStreamEvents["bar"][] = [];
+  let trades = 0;
+  stream.on("bar", (each) => bars.push(each));
+  stream.on("trade", () => {
+    trades += 1;
+  });
+  await stream.start();
+  await stream.ended;
+  assert.ok(trades >= count);
+  assert.deepEqual(bars.slice(0, bar.length), bar);
+  assert.equal(stream.bars("A0/USDT").length, bars.length);
 });
 
 test("the simulated markets stream through a whole gateway", async (t) => {
