@@ -125,8 +125,8 @@ function rareFrames(): RareFrames[] {
   const [instrument] = [...pipeline.engine.catalog.all()];
   const id = (instrument as Instrument).id;
   const [states, streams]: [RareFrames[], RareFrames[]] = [[], []];
-  const frame = new TableView(PAYLOAD_SLOT + 1);
-  const payload = new TableView(Math.max(...GAP_SLOTS) + 1);
+  const frame = new TableView();
+  const payload = new TableView();
   for (let record = started; record < slow.head; record += 1) {
     const at = slow.placeOf(record);
     frame.attach(slow.memory, at + (slow.memory.i32[at >> 2] as number));

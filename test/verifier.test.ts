@@ -57,7 +57,7 @@ function anatomyOf(bytes: Uint8Array): Anatomy {
   const enter = (name: string, at: number) => {
     const fields = SCHEMA.tables.get(name) ?? [];
     const slots = slotsOf(fields);
-    const table = new TableView(slots.length);
+    const table = new TableView();
     table.attach(memory, at);
     const vtable = at - (memory.i32[at >> 2] as number);
     anatomy.offsets.push(at);

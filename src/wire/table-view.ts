@@ -19,15 +19,10 @@ export class TableView {
   memory: Memory = NOTHING;
   /** Where the table starts. */
   table = 0;
-  /** The vtable of the last frame, then the place of each field that this view knows (0: not there). */
+  /** The vtable of the last frame, whose fields' places begin with its third word (0: not there). */
   readonly #vtable = new Uint16Array(64);
   /** The same words two at a time: half the comparisons for every frame whose vtable is 4-aligned. */
   readonly #pairs = new Int32Array(this.#vtable.buffer);
-  readonly #places: Uint16Array;
-
-  constructor(slots: number) {
-    this.#places = new Uint16Array(slots);
-  }
 
   /** Points the view at the table that starts at `table`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, table: number): boolean {
@@ -53,16 +48,12 @@ export class TableView {
 
   #learn(memory: Memory, from: number, words: number): void {
     this.#vtable.fill(0);
-    this.#places.fill(0);
     for (let word = 0; word < words; word += 1) this.#vtable[word] = memory.u16[from + word];
-    for (let slot = 0; slot < this.#places.length && slot + 2 < words; slot += 1) {
-      this.#places[slot] = memory.u16[from + 2 + slot];
-    }
   }
 
   /** Where a field lies, or 0 when this frame does not have it. */
   place(slot: number): number {
-    const offset = this.#places[slot];
+    const offset = this.#vtable[slot + 2];
     return offset === 0 ? 0 : this.table + offset;
   }
 
@@ -125,6 +116,11 @@ export class TableView {
 
   element(slot: number, index: number, bytes: number): number {
     return this.target(slot) + 4 + index * bytes;
+  }
+
+  /** One of the doubles that a vector's elements are made of, counted over all of them. */
+  double(slot: number, index: number): number {
+    return this.memory.f64[((this.target(slot) + 4) >> 3) + index];
   }
 
   /** A text field; allocates, so the hot path reads the bytes instead. */

@@ -5,6 +5,8 @@
 import type { Memory } from "../memory.ts";
 import { TableView } from "../table-view.ts";
 
+export * from "./payloads.ts";
+
 /** Names of Side, by value, as they stand in JSON. */
 export const SIDE_NAMES: readonly string[] = ["unknown","buy","sell"];
 /** Names of State, by value, as they stand in JSON. */
@@ -24,20 +26,8 @@ export const SIZE_UNIT_NAMES: readonly string[] = ["unknown","base","quote","con
 /** Names of InstrumentStatus, by value, as they stand in JSON. */
 export const INSTRUMENT_STATUS_NAMES: readonly string[] = ["unknown","trading","halted","closed"];
 
-export const PAYLOAD_TRADE = 1;
-export const PAYLOAD_BOOK_LEVELS = 2;
-export const PAYLOAD_QUOTE = 3;
-export const PAYLOAD_TICKER = 4;
-export const PAYLOAD_FUNDING = 5;
-export const PAYLOAD_LIQUIDATION = 6;
-export const PAYLOAD_BAR = 7;
-export const PAYLOAD_INDICATORS = 8;
-export const PAYLOAD_STREAM_STATE = 9;
-export const PAYLOAD_STREAM = 10;
-export const PAYLOAD_INSTRUMENT = 11;
-
 export class TradeView {
-  readonly table = new TableView(5);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
@@ -66,20 +56,10 @@ export class TradeView {
   get tradeId(): string {
     return this.table.text(4);
   }
-
-  /** Where the bytes of trade_id start, or 0; they are tradeIdLength bytes. */
-  get tradeIdAt(): number {
-    const at = this.table.target(4);
-    return at === 0 ? 0 : at + 4;
-  }
-
-  get tradeIdLength(): number {
-    return this.table.lengthOf(4);
-  }
 }
 
 export class BookLevelsView {
-  readonly table = new TableView(5);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
@@ -136,7 +116,7 @@ export class BookLevelsView {
 }
 
 export class QuoteView {
-  readonly table = new TableView(6);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
@@ -170,7 +150,7 @@ export class QuoteView {
 }
 
 export class TickerView {
-  readonly table = new TableView(7);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
@@ -207,7 +187,7 @@ export class TickerView {
 }
 
 export class FundingView {
-  readonly table = new TableView(4);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
@@ -232,7 +212,7 @@ export class FundingView {
 }
 
 export class LiquidationView {
-  readonly table = new TableView(3);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
@@ -253,7 +233,7 @@ export class LiquidationView {
 }
 
 export class BarView {
-  readonly table = new TableView(17);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
@@ -336,7 +316,7 @@ export class BarView {
 }
 
 export class IndicatorsView {
-  readonly table = new TableView(4);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
@@ -386,7 +366,7 @@ export class IndicatorsView {
 }
 
 export class StreamStateView {
-  readonly table = new TableView(8);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
@@ -426,20 +406,10 @@ export class StreamStateView {
   get reason(): string {
     return this.table.text(7);
   }
-
-  /** Where the bytes of reason start, or 0; they are reasonLength bytes. */
-  get reasonAt(): number {
-    const at = this.table.target(7);
-    return at === 0 ? 0 : at + 4;
-  }
-
-  get reasonLength(): number {
-    return this.table.lengthOf(7);
-  }
 }
 
 export class StreamView {
-  readonly table = new TableView(4);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
@@ -464,7 +434,7 @@ export class StreamView {
 }
 
 export class InstrumentView {
-  readonly table = new TableView(19);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
@@ -479,42 +449,12 @@ export class InstrumentView {
     return this.table.text(1);
   }
 
-  /** Where the bytes of symbol start, or 0; they are symbolLength bytes. */
-  get symbolAt(): number {
-    const at = this.table.target(1);
-    return at === 0 ? 0 : at + 4;
-  }
-
-  get symbolLength(): number {
-    return this.table.lengthOf(1);
-  }
-
   get exchange(): string {
     return this.table.text(2);
   }
 
-  /** Where the bytes of exchange start, or 0; they are exchangeLength bytes. */
-  get exchangeAt(): number {
-    const at = this.table.target(2);
-    return at === 0 ? 0 : at + 4;
-  }
-
-  get exchangeLength(): number {
-    return this.table.lengthOf(2);
-  }
-
   get venueSymbol(): string {
     return this.table.text(3);
-  }
-
-  /** Where the bytes of venue_symbol start, or 0; they are venueSymbolLength bytes. */
-  get venueSymbolAt(): number {
-    const at = this.table.target(3);
-    return at === 0 ? 0 : at + 4;
-  }
-
-  get venueSymbolLength(): number {
-    return this.table.lengthOf(3);
   }
 
   get marketType(): number {
@@ -525,42 +465,12 @@ export class InstrumentView {
     return this.table.text(5);
   }
 
-  /** Where the bytes of base start, or 0; they are baseLength bytes. */
-  get baseAt(): number {
-    const at = this.table.target(5);
-    return at === 0 ? 0 : at + 4;
-  }
-
-  get baseLength(): number {
-    return this.table.lengthOf(5);
-  }
-
   get quote(): string {
     return this.table.text(6);
   }
 
-  /** Where the bytes of quote start, or 0; they are quoteLength bytes. */
-  get quoteAt(): number {
-    const at = this.table.target(6);
-    return at === 0 ? 0 : at + 4;
-  }
-
-  get quoteLength(): number {
-    return this.table.lengthOf(6);
-  }
-
   get settle(): string {
     return this.table.text(7);
-  }
-
-  /** Where the bytes of settle start, or 0; they are settleLength bytes. */
-  get settleAt(): number {
-    const at = this.table.target(7);
-    return at === 0 ? 0 : at + 4;
-  }
-
-  get settleLength(): number {
-    return this.table.lengthOf(7);
   }
 
   get expiry(): number {
@@ -610,7 +520,7 @@ export class InstrumentView {
 }
 
 export class FrameView {
-  readonly table = new TableView(12);
+  readonly table = new TableView();
 
   /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
   attach(memory: Memory, at: number): boolean {
