@@ -1,108 +1,92 @@
 import { TIMEFRAMES } from "../market/timeframe.ts";
-import * as V from "../wire/generated/views.ts";
+import * as SLOT from "../wire/generated/slots.ts";
+import { BAR_SOURCE_NAMES, BAR_STATE_NAMES, STATE_NAMES } from "../wire/generated/views.ts";
+import { BAR_COLUMNS } from "./bar-table.ts";
 import { type Common, EventView, type Plain, plain } from "./event-view.ts";
+
+/** A frame that does not say its timeframe has none; 0 would be the first. */
+const NO_TIMEFRAME = 255;
+/** An indicator's value: its number, its lane, whether it is ready, and from the second half on the value. */
+const VALUE_BYTES = 16;
 
 export type BarStateName = "building" | "closed" | "corrected";
 
-const BAR_FIELDS = [
-  "timeframe",
-  "state",
-  "source",
-  "openTime",
-  "closeTime",
-  "open",
-  "high",
-  "low",
-  "close",
-  "volume",
-  "quoteVolume",
-  "vwap",
-  "buyVolume",
-  "sellVolume",
-  "tradeCount",
-  "partial",
-  "acrossGap",
-] as const;
+const BAR_FIELDS = ["timeframe", "state", "source", ...BAR_COLUMNS, "partial", "acrossGap"] as const;
 
 /** One bar: building, closed, or corrected after its close. Volumes are in base units. */
 export class BarEvent extends EventView {
   readonly type = "bar";
-  readonly #view = new V.BarView();
-
-  protected attachPayload(frame: V.FrameView): void {
-    this.#view.attach(frame.table.memory, frame.payloadAt);
-  }
 
   get timeframe(): string {
-    return TIMEFRAMES[this.#view.timeframe] ?? "";
+    return TIMEFRAMES[this.payload.u8(SLOT.BAR_TIMEFRAME, NO_TIMEFRAME)] ?? "";
   }
 
   get state(): BarStateName {
-    return V.BAR_STATE_NAMES[this.#view.state] as BarStateName;
+    return BAR_STATE_NAMES[this.payload.u8(SLOT.BAR_STATE)] as BarStateName;
   }
 
   /** Whether it was made of trades, or is the venue's own. */
   get source(): "trades" | "venue" {
-    return V.BAR_SOURCE_NAMES[this.#view.source] as "trades";
+    return BAR_SOURCE_NAMES[this.payload.u8(SLOT.BAR_SOURCE)] as "trades";
   }
 
   /** Microseconds; the close is exclusive. */
   get openTime(): number {
-    return this.#view.openTime;
+    return this.payload.i64(SLOT.BAR_OPEN_TIME);
   }
 
   get closeTime(): number {
-    return this.#view.closeTime;
+    return this.payload.i64(SLOT.BAR_CLOSE_TIME);
   }
 
   get open(): number {
-    return this.#view.open;
+    return this.payload.f64(SLOT.BAR_OPEN);
   }
 
   get high(): number {
-    return this.#view.high;
+    return this.payload.f64(SLOT.BAR_HIGH);
   }
 
   get low(): number {
-    return this.#view.low;
+    return this.payload.f64(SLOT.BAR_LOW);
   }
 
   get close(): number {
-    return this.#view.close;
+    return this.payload.f64(SLOT.BAR_CLOSE);
   }
 
   get volume(): number {
-    return this.#view.volume;
+    return this.payload.f64(SLOT.BAR_VOLUME);
   }
 
   get quoteVolume(): number {
-    return this.#view.quoteVolume;
+    return this.payload.f64(SLOT.BAR_QUOTE_VOLUME);
   }
 
   get vwap(): number {
-    return this.#view.vwap;
+    return this.payload.f64(SLOT.BAR_VWAP);
   }
 
   get buyVolume(): number {
-    return this.#view.buyVolume;
+    return this.payload.f64(SLOT.BAR_BUY_VOLUME);
   }
 
   get sellVolume(): number {
-    return this.#view.sellVolume;
+    return this.payload.f64(SLOT.BAR_SELL_VOLUME);
   }
 
   get tradeCount(): number {
-    return this.#view.tradeCount;
+    return this.payload.u64(SLOT.BAR_TRADE_COUNT);
   }
 
   /** Not all of its trades were seen. */
   get partial(): boolean {
-    return this.#view.partial;
+    return this.payload.bool(SLOT.BAR_PARTIAL);
   }
 
   /** The venue lost trades within it. */
   get acrossGap(): boolean {
-    return this.#view.acrossGap;
+    return this.payload.bool(SLOT.BAR_ACROSS_GAP);
   }
 
   toObject() {
@@ -124,46 +108,45 @@ export type PlainIndicators = Record<string, Record<string, number | boolean>>;
 /** The indicators of one bar. */
 export class IndicatorsEvent extends EventView {
   readonly type = "indicators";
-  readonly #view = new V.IndicatorsView();
   /** What the subscription's ack said the numbers mean. */
   meanings: readonly IndicatorMeaning[] = [];
 
-  protected attachPayload(frame: V.FrameView): void {
-    this.#view.attach(frame.table.memory, frame.payloadAt);
-  }
-
   get timeframe(): string {
-    return TIMEFRAMES[this.#view.timeframe] ?? "";
+    return TIMEFRAMES[this.payload.u8(SLOT.INDICATORS_TIMEFRAME, NO_TIMEFRAME)] ?? "";
   }
 
   get state(): BarStateName {
-    return V.BAR_STATE_NAMES[this.#view.state] as BarStateName;
+    return BAR_STATE_NAMES[this.payload.u8(SLOT.INDICATORS_STATE)] as BarStateName;
   }
 
   /** When the bar opened, microseconds. */
   get barTime(): number {
-    return this.#view.barTime;
+    return this.payload.i64(SLOT.INDICATORS_BAR_TIME);
   }
 
   /** Values, as they stand in the frame: an indicator's number, its lane, its value, whether it is ready. */
   get count(): number {
-    return this.#view.valueCount;
+    return this.payload.lengthOf(SLOT.INDICATORS_VALUES);
+  }
+
+  #entry(index: number): number {
+    return this.payload.element(SLOT.INDICATORS_VALUES, index, VALUE_BYTES);
   }
 
   indicatorAt(index: number): number {
-    return this.#view.valueIndicator(index);
+    return this.payload.memory.u16[this.#entry(index) >> 1];
   }
 
   laneAt(index: number): number {
-    return this.#view.valueLane(index);
+    return this.payload.memory.u8[this.#entry(index) + 2];
   }
 
   valueAt(index: number): number {
-    return this.#view.valueValue(index);
+    return this.payload.double(SLOT.INDICATORS_VALUES, 2 * index + 1);
   }
 
   readyAt(index: number): boolean {
-    return this.#view.valueReady(index) === 1;
+    return this.payload.memory.u8[this.#entry(index) + 3] === 1;
   }
 
   /** A value by the indicator's name and the lane's, "macd(12,26,9)" and "histogram"; NaN when it is not there. */
@@ -171,7 +154,7 @@ export class IndicatorsEvent extends EventView {
     for (const meaning of this.meanings) {
       if (meaning.name !== name) continue;
       const wanted = meaning.lanes.indexOf(lane);
-      for (let index = 0; index < this.#view.valueCount; index += 1) {
+      for (let index = 0; index < this.count; index += 1) {
         if (this.indicatorAt(index) === meaning.id && this.laneAt(index) === wanted) return this.valueAt(index);
       }
     }
@@ -195,30 +178,30 @@ export type StreamStateName = "unknown" | "syncing" | "live" | "quiet" | "stale"
 /** A change of a stream's state, or what the venue lost of it. */
 export class StateEvent extends EventView {
   readonly type = "state";
-  readonly #view = new V.StreamStateView();
-
-  protected attachPayload(frame: V.FrameView): void {
-    this.#view.attach(frame.table.memory, frame.payloadAt);
-  }
 
   get channel(): string {
     return this.info.channel;
   }
 
   get state(): StreamStateName {
-    return V.STATE_NAMES[this.#view.state] as StreamStateName;
+    return STATE_NAMES[this.payload.u8(SLOT.STREAM_STATE_STATE)] as StreamStateName;
   }
 
   get reason(): string {
-    return this.#view.reason;
+    return this.payload.text(SLOT.STREAM_STATE_REASON);
   }
 
   /** What the venue, or the way from it, lost: its own numbers, 0 unknown; undefined when it is no loss. */
   get upstreamGap(): { fromId: number; toId: number; fromTime: number; toTime: number; refilled: boolean } | undefined {
-    const view = this.#view;
-    if (!view.gap) return undefined;
-    const { gapFromId: fromId, gapToId: toId, gapFromTime: fromTime, gapToTime: toTime, gapRefilled: refilled } = view;
-    return { fromId, toId, fromTime, toTime, refilled };
+    const { payload } = this;
+    if (!payload.bool(SLOT.STREAM_STATE_GAP)) return undefined;
+    return {
+      fromId: payload.u64(SLOT.STREAM_STATE_GAP_FROM_ID),
+      toId: payload.u64(SLOT.STREAM_STATE_GAP_TO_ID),
+      fromTime: payload.i64(SLOT.STREAM_STATE_GAP_FROM_TIME),
+      toTime: payload.i64(SLOT.STREAM_STATE_GAP_TO_TIME),
+      refilled: payload.bool(SLOT.STREAM_STATE_GAP_REFILLED),
+    };
   }
 
   toObject() {

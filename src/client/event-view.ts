@@ -1,5 +1,6 @@
-import * as V from "../wire/generated/views.ts";
-import type { TableView } from "../wire/table-view.ts";
+import * as SLOT from "../wire/generated/slots.ts";
+import { FrameView } from "../wire/generated/views.ts";
+import { TableView } from "../wire/table-view.ts";
 import type { InstrumentName, StreamInfo } from "./receiver.ts";
 
 const NO_STREAM: StreamInfo = {
@@ -9,10 +10,7 @@ const NO_STREAM: StreamInfo = {
   timeframe: undefined,
   resumable: false,
 };
-const NO_FRAME = new V.FrameView();
-
-/** The slot of ts_exchange in the schema's Frame. */
-const TS_EXCHANGE_SLOT = 6;
+const NO_FRAME = new FrameView();
 
 /**
  * Reads doubles of a table that follow each other into an array. What handlers read most is read at once: a getter that
@@ -72,20 +70,19 @@ export abstract class EventView {
   /** One object for each instrument, for as long as the client lives: it can be a key. */
   instrument: InstrumentName = NO_STREAM.instrument;
   info: StreamInfo = NO_STREAM;
-  protected header: V.FrameView = NO_FRAME;
+  protected header: FrameView = NO_FRAME;
+  protected readonly payload = new TableView();
   readonly #time = new Float64Array(1);
 
   /** Points the view at a frame, which must be of its kind. */
-  attach(frame: V.FrameView, info: StreamInfo): this {
+  attach(frame: FrameView, info: StreamInfo): this {
     this.header = frame;
     this.info = info;
     this.instrument = info.instrument;
-    readInteger(frame.table, TS_EXCHANGE_SLOT, this.#time);
-    this.attachPayload(frame);
+    readInteger(frame.table, SLOT.FRAME_TS_EXCHANGE, this.#time);
+    this.payload.attach(frame.table.memory, frame.payloadAt);
     return this;
   }
-
-  protected abstract attachPayload(frame: V.FrameView): void;
 
   /** The channel's event as a plain object, in the same words. */
   abstract toObject(): object;

@@ -1,11 +1,10 @@
 import { BookSide } from "../market/book-side.ts";
 import { LevelList } from "../market/sink.ts";
-import type { FrameView } from "../wire/generated/views.ts";
-import { BookLevelsView, STATE_NAMES, StreamStateView } from "../wire/generated/views.ts";
+import { FLAG_LAST_OF_EVENT, FLAG_SNAPSHOT } from "../wire/frame-flags.ts";
+import * as SLOT from "../wire/generated/slots.ts";
+import { type FrameView, STATE_NAMES } from "../wire/generated/views.ts";
+import { TableView } from "../wire/table-view.ts";
 import type { InstrumentName } from "./receiver.ts";
-
-const FLAG_SNAPSHOT = 2;
-const FLAG_LAST_OF_EVENT = 4;
 
 const SEQUENCE = 0;
 const VENUE_SEQUENCE = 1;
@@ -61,8 +60,8 @@ export class LocalBook {
   readonly #now: GatewayClock;
   /** What outgrows small integers, by the places below: a field would be a new object each time. */
   readonly #numbers = new Float64Array(NUMBERS);
-  readonly #view = new BookLevelsView();
-  readonly #stateView = new StreamStateView();
+  readonly #levels = new TableView();
+  readonly #stateTable = new TableView();
 
   /** `maxLagMs`: a book whose changes take longer from the gateway to here is not live; Infinity for any. */
   constructor(instrument: InstrumentName, maxLagMs: number, now: GatewayClock) {
@@ -176,19 +175,17 @@ export class LocalBook {
   }
 
   #gather(frame: FrameView): void {
-    const view = this.#view;
-    const bids = this.#bidChanges;
-    const asks = this.#askChanges;
-    view.attach(frame.table.memory, frame.payloadAt);
-    for (let index = 0; index < view.bidCount; index += 1) bids.push(view.bidPrice(index), view.bidSize(index));
-    for (let index = 0; index < view.askCount; index += 1) asks.push(view.askPrice(index), view.askSize(index));
+    const table = this.#levels;
+    table.attach(frame.table.memory, frame.payloadAt);
+    gatherLevels(table, SLOT.BOOK_LEVELS_BIDS, this.#bidChanges);
+    gatherLevels(table, SLOT.BOOK_LEVELS_ASKS, this.#askChanges);
   }
 
   /** In a function of its own, so that the readers are compiled into it: a double that is returned is a new object. */
   #note(frame: FrameView): void {
     const numbers = this.#numbers;
     numbers[SEQUENCE] = frame.seq;
-    numbers[VENUE_SEQUENCE] = this.#view.venueSeq;
+    numbers[VENUE_SEQUENCE] = this.#levels.u64(SLOT.BOOK_LEVELS_VENUE_SEQ);
     numbers[PUBLISHED_AT] = frame.tsPublish;
   }
 
@@ -241,13 +238,14 @@ export class LocalBook {
 
   /** Takes what the stream says of itself; true when that changes the book's state. */
   takeState(frame: FrameView): boolean {
-    const view = this.#stateView;
-    view.attach(frame.table.memory, frame.payloadAt);
+    const table = this.#stateTable;
+    table.attach(frame.table.memory, frame.payloadAt);
     const before = this.#state;
-    const state = STATE_NAMES[view.state] as BookState;
-    if (!isRight(state)) this.lose(state, view.reason);
+    const state = STATE_NAMES[table.u8(SLOT.STREAM_STATE_STATE)] as BookState;
+    const reason = table.text(SLOT.STREAM_STATE_REASON);
+    if (!isRight(state)) this.lose(state, reason);
     else if (this.#hasSnapshot) {
-      this.#tell(state, view.reason);
+      this.#tell(state, reason);
       this.#settle();
     }
     return this.#state !== before;
@@ -278,4 +276,12 @@ export class LocalBook {
 
 function isRight(state: BookState): boolean {
   return state === "live" || state === "quiet";
+}
+
+/** Appends the levels of one side: each is a price and a size. */
+function gatherLevels(table: TableView, slot: number, into: LevelList): void {
+  const { f64 } = table.memory;
+  const from = table.element(slot, 0, 0) >> 3;
+  const end = from + 2 * table.lengthOf(slot);
+  for (let at = from; at < end; at += 2) into.push(f64[at], f64[at + 1]);
 }

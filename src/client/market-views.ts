@@ -1,19 +1,18 @@
-import * as V from "../wire/generated/views.ts";
+import * as SLOT from "../wire/generated/slots.ts";
+import { type FrameView, SIDE_NAMES } from "../wire/generated/views.ts";
 import { type Common, EventView, type Plain, plain, readDoubles, type Side } from "./event-view.ts";
-
-/** Where the numbers of a Trade and of a Quote begin, that are read at once: the schema's first slots. */
-const FIRST_SLOT = 0;
+import type { StreamInfo } from "./receiver.ts";
 
 /** A trade; `side` is the aggressor's. */
 export class TradeEvent extends EventView {
   readonly type = "trade";
-  readonly #view = new V.TradeView();
   /** [price, size] */
   readonly #numbers = new Float64Array(2);
 
-  protected attachPayload(frame: V.FrameView): void {
-    this.#view.attach(frame.table.memory, frame.payloadAt);
-    readDoubles(this.#view.table, FIRST_SLOT, this.#numbers);
+  override attach(frame: FrameView, info: StreamInfo): this {
+    super.attach(frame, info);
+    readDoubles(this.payload, SLOT.TRADE_PRICE, this.#numbers);
+    return this;
   }
 
   get price(): number {
@@ -26,24 +25,24 @@ export class TradeEvent extends EventView {
   }
 
   get side(): Side {
-    return V.SIDE_NAMES[this.#view.side] as Side;
+    return SIDE_NAMES[this.payload.u8(SLOT.TRADE_SIDE)] as Side;
   }
 
   /** The venue's own; a text is made at each call. */
   get tradeId(): string {
-    return this.#view.tradeId;
+    return this.payload.text(SLOT.TRADE_TRADE_ID);
   }
 
   get isBlock(): boolean {
-    return (this.#view.flags & 1) !== 0;
+    return (this.payload.u8(SLOT.TRADE_FLAGS) & 1) !== 0;
   }
 
   get isLiquidation(): boolean {
-    return (this.#view.flags & 2) !== 0;
+    return (this.payload.u8(SLOT.TRADE_FLAGS) & 2) !== 0;
   }
 
   get isOddLot(): boolean {
-    return (this.#view.flags & 4) !== 0;
+    return (this.payload.u8(SLOT.TRADE_FLAGS) & 4) !== 0;
   }
 
   toObject() {
@@ -54,13 +53,13 @@ export class TradeEvent extends EventView {
 /** The best bid and ask. */
 export class QuoteEvent extends EventView {
   readonly type = "quote";
-  readonly #view = new V.QuoteView();
   /** [bid, bid's size, ask, ask's size] */
   readonly #numbers = new Float64Array(4);
 
-  protected attachPayload(frame: V.FrameView): void {
-    this.#view.attach(frame.table.memory, frame.payloadAt);
-    readDoubles(this.#view.table, FIRST_SLOT, this.#numbers);
+  override attach(frame: FrameView, info: StreamInfo): this {
+    super.attach(frame, info);
+    readDoubles(this.payload, SLOT.QUOTE_BID_PRICE, this.#numbers);
+    return this;
   }
 
   get bid(): number {
@@ -81,12 +80,12 @@ export class QuoteEvent extends EventView {
 
   /** False while the book that it depends on is not right. */
   get live(): boolean {
-    return this.#view.live;
+    return this.payload.bool(SLOT.QUOTE_LIVE);
   }
 
   /** 0 where the venue does not count. */
   get venueSequence(): number {
-    return this.#view.venueSeq;
+    return this.payload.u64(SLOT.QUOTE_VENUE_SEQ);
   }
 
   toObject() {
@@ -97,11 +96,6 @@ export class QuoteEvent extends EventView {
 /** Changed levels of a book, size 0 removes; or all of it, `isSnapshot`, best first. A large event spans several. */
 export class BookEvent extends EventView {
   readonly type = "book";
-  readonly #view = new V.BookLevelsView();
-
-  protected attachPayload(frame: V.FrameView): void {
-    this.#view.attach(frame.table.memory, frame.payloadAt);
-  }
 
   get isSnapshot(): boolean {
     return (this.header.flags & 2) !== 0;
@@ -113,31 +107,32 @@ export class BookEvent extends EventView {
   }
 
   get venueSequence(): number {
-    return this.#view.venueSeq;
+    return this.payload.u64(SLOT.BOOK_LEVELS_VENUE_SEQ);
   }
 
   get bidCount(): number {
-    return this.#view.bidCount;
+    return this.payload.lengthOf(SLOT.BOOK_LEVELS_BIDS);
   }
 
   get askCount(): number {
-    return this.#view.askCount;
+    return this.payload.lengthOf(SLOT.BOOK_LEVELS_ASKS);
   }
 
+  /** A level is two doubles: its price, its size. */
   bidPrice(index: number): number {
-    return this.#view.bidPrice(index);
+    return this.payload.double(SLOT.BOOK_LEVELS_BIDS, 2 * index);
   }
 
   bidSize(index: number): number {
-    return this.#view.bidSize(index);
+    return this.payload.double(SLOT.BOOK_LEVELS_BIDS, 2 * index + 1);
   }
 
   askPrice(index: number): number {
-    return this.#view.askPrice(index);
+    return this.payload.double(SLOT.BOOK_LEVELS_ASKS, 2 * index);
   }
 
   askSize(index: number): number {
-    return this.#view.askSize(index);
+    return this.payload.double(SLOT.BOOK_LEVELS_ASKS, 2 * index + 1);
   }
 
   toObject(): Plain<BookEvent, Common | "isSnapshot" | "isLast" | "venueSequence"> &
@@ -150,38 +145,33 @@ export class BookEvent extends EventView {
 
 export class TickerEvent extends EventView {
   readonly type = "ticker";
-  readonly #view = new V.TickerView();
-
-  protected attachPayload(frame: V.FrameView): void {
-    this.#view.attach(frame.table.memory, frame.payloadAt);
-  }
 
   get last(): number {
-    return this.#view.last;
+    return this.payload.f64(SLOT.TICKER_LAST);
   }
 
   get mark(): number {
-    return this.#view.mark;
+    return this.payload.f64(SLOT.TICKER_MARK);
   }
 
   get index(): number {
-    return this.#view.index;
+    return this.payload.f64(SLOT.TICKER_INDEX);
   }
 
   get openInterest(): number {
-    return this.#view.openInterest;
+    return this.payload.f64(SLOT.TICKER_OPEN_INTEREST);
   }
 
   get volume24h(): number {
-    return this.#view.volume24h;
+    return this.payload.f64(SLOT.TICKER_VOLUME_24H);
   }
 
   get high24h(): number {
-    return this.#view.high24h;
+    return this.payload.f64(SLOT.TICKER_HIGH_24H);
   }
 
   get low24h(): number {
-    return this.#view.low24h;
+    return this.payload.f64(SLOT.TICKER_LOW_24H);
   }
 
   toObject() {
@@ -191,28 +181,23 @@ export class TickerEvent extends EventView {
 
 export class FundingEvent extends EventView {
   readonly type = "funding";
-  readonly #view = new V.FundingView();
-
-  protected attachPayload(frame: V.FrameView): void {
-    this.#view.attach(frame.table.memory, frame.payloadAt);
-  }
 
   /** A fraction per period. */
   get rate(): number {
-    return this.#view.rate;
+    return this.payload.f64(SLOT.FUNDING_RATE);
   }
 
   /** Microseconds. */
   get nextTime(): number {
-    return this.#view.nextTime;
+    return this.payload.i64(SLOT.FUNDING_NEXT_TIME);
   }
 
   get mark(): number {
-    return this.#view.mark;
+    return this.payload.f64(SLOT.FUNDING_MARK);
   }
 
   get index(): number {
-    return this.#view.index;
+    return this.payload.f64(SLOT.FUNDING_INDEX);
   }
 
   toObject() {
@@ -223,22 +208,17 @@ export class FundingEvent extends EventView {
 /** `side` is the side of the order that was liquidated. */
 export class LiquidationEvent extends EventView {
   readonly type = "liquidation";
-  readonly #view = new V.LiquidationView();
-
-  protected attachPayload(frame: V.FrameView): void {
-    this.#view.attach(frame.table.memory, frame.payloadAt);
-  }
 
   get price(): number {
-    return this.#view.price;
+    return this.payload.f64(SLOT.LIQUIDATION_PRICE);
   }
 
   get size(): number {
-    return this.#view.size;
+    return this.payload.f64(SLOT.LIQUIDATION_SIZE);
   }
 
   get side(): Side {
-    return V.SIDE_NAMES[this.#view.side] as Side;
+    return SIDE_NAMES[this.payload.u8(SLOT.LIQUIDATION_SIDE)] as Side;
   }
 
   toObject() {
