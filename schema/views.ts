@@ -83,9 +83,9 @@ function viewOf(schema: Schema, table: string, fields: Field[]): string[] {
     `export class ${table}View {`,
     "  readonly table = new TableView();",
     "",
-    "  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */",
-    "  attach(memory: Memory, at: number): boolean {",
-    "    return this.table.attach(memory, at);",
+    "  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */",
+    "  attach(memory: Memory, at: number, end?: number): boolean {",
+    "    return this.table.attach(memory, at, end);",
     "  }",
   ];
   for (const field of fields) {

@@ -9,8 +9,9 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
  *
  *   memory  ..│vtable: bytes, table bytes, place of field 0, of field 1, ..│..│table: i32 back to its vtable, fields│..
  *
- * The places are copied out of the vtable, which the writer makes once per layout, and kept until a frame comes with
- * another layout; comparing the words of a vtable costs a few nanoseconds, and a newer schema just has more of them.
+ * A place is read from the frame's own vtable whenever it is asked for, which costs no more than reading it from a copy:
+ * to compare each vtable with the one that was copied last took longer than all the rest of attaching. A newer schema's
+ * vtable just has more places, an older one's has less.
  *
  * The generated views each hold one of these rather than extend it: methods inherited by a dozen classes see a dozen
  * shapes of `this`, which V8 gives up on (195 ns to read five fields of a trade, against 42).
@@ -19,41 +20,31 @@ export class TableView {
   memory: Memory = NOTHING;
   /** Where the table starts. */
   table = 0;
-  /** The vtable of the last frame, whose fields' places begin with its third word (0: not there). */
-  readonly #vtable = new Uint16Array(64);
-  /** The same words two at a time: half the comparisons for every frame whose vtable is 4-aligned. */
-  readonly #pairs = new Int32Array(this.#vtable.buffer);
+  /** Where the fields' places start, in words of 16 bits, and how many there are. */
+  #places = 0;
+  #slots = 0;
 
-  /** Points the view at the table that starts at `table`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, table: number): boolean {
+  /** Points the view at the table that starts at `table`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, table: number, end = memory.u8.length): boolean {
     this.memory = memory;
     this.table = table;
+    this.#slots = 0;
+    if (!(table > 0 && table + 4 <= end && (table & 3) === 0)) return false;
     const vtable = table - memory.i32[table >> 2];
-    if (!(vtable >= 0 && vtable + 4 <= memory.u8.length && (vtable & 1) === 0)) return false;
+    if (!(vtable > 0 && vtable + 4 <= end && (vtable & 1) === 0)) return false;
     const from = vtable >> 1;
-    const words = Math.min(memory.u16[from] >> 1, 64);
-    // A vtable holds two lengths at least; a shorter one would compare equal to whatever was learnt before.
-    if (words < 2) return false;
-    let word = 0;
-    if ((from & 1) === 0) {
-      const { i32 } = memory;
-      const pairs = this.#pairs;
-      const pair = from >> 1;
-      while (word + 1 < words && pairs[word >> 1] === i32[pair + (word >> 1)]) word += 2;
-    }
-    while (word < words && this.#vtable[word] === memory.u16[from + word]) word += 1;
-    if (word < words) this.#learn(memory, from, words);
+    const bytes = memory.u16[from];
+    // Two lengths at least.
+    if (!(bytes >= 4 && vtable + bytes <= end && table + memory.u16[from + 1] <= end)) return false;
+    this.#places = from + 2;
+    this.#slots = (bytes >> 1) - 2;
     return true;
-  }
-
-  #learn(memory: Memory, from: number, words: number): void {
-    this.#vtable.fill(0);
-    for (let word = 0; word < words; word += 1) this.#vtable[word] = memory.u16[from + word];
   }
 
   /** Where a field lies, or 0 when this frame does not have it. */
   place(slot: number): number {
-    const offset = this.#vtable[slot + 2];
+    if (slot >= this.#slots) return 0;
+    const offset = this.memory.u16[this.#places + slot];
     return offset === 0 ? 0 : this.table + offset;
   }
 

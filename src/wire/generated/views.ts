@@ -29,9 +29,9 @@ export const INSTRUMENT_STATUS_NAMES: readonly string[] = ["unknown","trading","
 export class TradeView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   get price(): number {
@@ -61,9 +61,9 @@ export class TradeView {
 export class BookLevelsView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   /** Last update that this frame brings the book to; 0 unknown */
@@ -118,9 +118,9 @@ export class BookLevelsView {
 export class QuoteView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   get bidPrice(): number {
@@ -152,9 +152,9 @@ export class QuoteView {
 export class TickerView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   get last(): number {
@@ -189,9 +189,9 @@ export class TickerView {
 export class FundingView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   get rate(): number {
@@ -214,9 +214,9 @@ export class FundingView {
 export class LiquidationView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   get price(): number {
@@ -235,9 +235,9 @@ export class LiquidationView {
 export class BarView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   get openTime(): number {
@@ -318,9 +318,9 @@ export class BarView {
 export class IndicatorsView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   /** Open time of the bar */
@@ -368,9 +368,9 @@ export class IndicatorsView {
 export class StreamStateView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   get state(): number {
@@ -411,9 +411,9 @@ export class StreamStateView {
 export class StreamView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   get id(): number {
@@ -436,9 +436,9 @@ export class StreamView {
 export class InstrumentView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   get id(): number {
@@ -522,9 +522,9 @@ export class InstrumentView {
 export class FrameView {
   readonly table = new TableView();
 
-  /** Points the view at the table that starts at `at`; false when it has no vtable that lies in the memory. */
-  attach(memory: Memory, at: number): boolean {
-    return this.table.attach(memory, at);
+  /** Points the view at the table that starts at `at`; false when it and its vtable do not lie before `end`. */
+  attach(memory: Memory, at: number, end?: number): boolean {
+    return this.table.attach(memory, at, end);
   }
 
   get stream(): number {
