@@ -12,15 +12,49 @@ interface Entry {
 const NONE: readonly Entry[] = [];
 
 /**
- * Handlers by event. One that throws stops neither the others nor the stream. Calling them allocates nothing; adding or
- * removing one makes a new list, so that a handler may do that while it is called.
+ * The handlers of one event. One that throws stops neither the others nor the stream. Calling them allocates nothing;
+ * adding or removing one makes a new list, so that a handler may do that while it is called.
  */
+export class Handlers<Event> {
+  entries: readonly Entry[] = NONE;
+  readonly #name: string;
+  readonly #onThrow: OnThrow;
+
+  constructor(name: string, onThrow: OnThrow) {
+    this.#name = name;
+    this.#onThrow = onThrow;
+  }
+
+  /** Hot path. */
+  call(event: Event): void {
+    const { entries } = this;
+    for (let index = 0; index < entries.length; index += 1) {
+      try {
+        (entries[index].call as (event: Event) => void)(event);
+      } catch (error) {
+        this.#onThrow(error, this.#name);
+      }
+    }
+  }
+}
+
+/** Handlers by event. */
 export class Emitter<Events extends { [Name in keyof Events]: unknown }> {
-  readonly #handlers = new Map<keyof Events, readonly Entry[]>();
+  readonly #handlers = new Map<keyof Events, Handlers<never>>();
   readonly #onThrow: OnThrow;
 
   constructor(onThrow: OnThrow) {
     this.#onThrow = onThrow;
+  }
+
+  /** Those of one event, the same object always: who calls them for every frame keeps it, and need not look for it. */
+  handlers<Name extends keyof Events>(name: Name): Handlers<Events[Name]> {
+    let handlers = this.#handlers.get(name);
+    if (handlers === undefined) {
+      handlers = new Handlers(String(name), this.#onThrow);
+      this.#handlers.set(name, handlers);
+    }
+    return handlers;
   }
 
   /** Adds a handler; returns what removes it. A signal removes it as well. */
@@ -45,7 +79,8 @@ export class Emitter<Events extends { [Name in keyof Events]: unknown }> {
     const entry = { call, handler };
     const off = () => this.#keep(name, (each) => each !== entry);
     if (signal?.aborted) return off;
-    this.#handlers.set(name, [...this.of(name), entry]);
+    const handlers = this.handlers(name);
+    handlers.entries = [...handlers.entries, entry];
     signal?.addEventListener("abort", off, { once: true });
     return off;
   }
@@ -55,11 +90,12 @@ export class Emitter<Events extends { [Name in keyof Events]: unknown }> {
   }
 
   #keep(name: keyof Events, keeps: (entry: Entry) => boolean): void {
-    this.#handlers.set(name, this.of(name).filter(keeps));
+    const handlers = this.handlers(name);
+    handlers.entries = handlers.entries.filter(keeps);
   }
 
   of(name: keyof Events): readonly Entry[] {
-    return this.#handlers.get(name) ?? NONE;
+    return this.handlers(name).entries;
   }
 
   /** True when somebody listens. */
@@ -68,13 +104,6 @@ export class Emitter<Events extends { [Name in keyof Events]: unknown }> {
   }
 
   emit<Name extends keyof Events>(name: Name, event: Events[Name]): void {
-    const handlers = this.of(name);
-    for (let index = 0; index < handlers.length; index += 1) {
-      try {
-        (handlers[index].call as (event: Events[Name]) => void)(event);
-      } catch (error) {
-        this.#onThrow(error, String(name));
-      }
-    }
+    this.handlers(name).call(event);
   }
 }

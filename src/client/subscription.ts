@@ -2,7 +2,7 @@ import type { Clock } from "../std/clock.ts";
 import type { Timers } from "../std/timers.ts";
 import * as V from "../wire/generated/views.ts";
 import { Memory } from "../wire/memory.ts";
-import { Emitter, type OnThrow } from "./emitter.ts";
+import { Emitter, type Handlers, type OnThrow } from "./emitter.ts";
 import { type DroppedEvent, EventQueue, type Placed, type QueueLimits } from "./event-queue.ts";
 import type { Unavailable } from "./message.ts";
 import type { Gap, InstrumentName, Receiver, StreamInfo } from "./receiver.ts";
@@ -65,11 +65,18 @@ interface Early {
   info: StreamInfo;
 }
 
+/** A kind of event: its view and its handlers, together, so that neither is looked for at each frame. */
+interface Kind {
+  readonly view: View;
+  readonly handlers: Handlers<never>;
+}
+
 /** Streams that were asked for together: their handlers, their iterations, what is there of them. */
 export class Subscription implements Receiver {
   readonly #context: SubscriptionContext;
   readonly #emitter: Emitter<SubscriptionEvents>;
-  readonly #views: readonly (View | undefined)[];
+  /** By payload. */
+  readonly #kinds: readonly (Kind | undefined)[];
   readonly #indicators = new E.IndicatorsEvent();
   readonly #queues = new Set<EventQueue<PlainEvent>>();
   readonly #limits: QueueLimits;
@@ -84,17 +91,21 @@ export class Subscription implements Receiver {
     this.#emitter = new Emitter(context.onThrow);
     this.#spec = spec;
     this.#limits = limits;
-    const views: (View | undefined)[] = [];
-    views[V.PAYLOAD_TRADE] = new E.TradeEvent();
-    views[V.PAYLOAD_BOOK_LEVELS] = new E.BookEvent();
-    views[V.PAYLOAD_QUOTE] = new E.QuoteEvent();
-    views[V.PAYLOAD_TICKER] = new E.TickerEvent();
-    views[V.PAYLOAD_FUNDING] = new E.FundingEvent();
-    views[V.PAYLOAD_LIQUIDATION] = new E.LiquidationEvent();
-    views[V.PAYLOAD_BAR] = new E.BarEvent();
-    views[V.PAYLOAD_INDICATORS] = this.#indicators;
-    views[V.PAYLOAD_STREAM_STATE] = new E.StateEvent();
-    this.#views = views;
+    const kinds: (Kind | undefined)[] = [];
+    kinds[V.PAYLOAD_TRADE] = this.#kind(new E.TradeEvent());
+    kinds[V.PAYLOAD_BOOK_LEVELS] = this.#kind(new E.BookEvent());
+    kinds[V.PAYLOAD_QUOTE] = this.#kind(new E.QuoteEvent());
+    kinds[V.PAYLOAD_TICKER] = this.#kind(new E.TickerEvent());
+    kinds[V.PAYLOAD_FUNDING] = this.#kind(new E.FundingEvent());
+    kinds[V.PAYLOAD_LIQUIDATION] = this.#kind(new E.LiquidationEvent());
+    kinds[V.PAYLOAD_BAR] = this.#kind(new E.BarEvent());
+    kinds[V.PAYLOAD_INDICATORS] = this.#kind(this.#indicators);
+    kinds[V.PAYLOAD_STREAM_STATE] = this.#kind(new E.StateEvent());
+    this.#kinds = kinds;
+  }
+
+  #kind(view: View): Kind {
+    return { view, handlers: this.#emitter.handlers(view.type) };
   }
 
   /** Called once, when the server has taken the subscription; handlers added in this turn miss nothing. */
@@ -153,11 +164,12 @@ export class Subscription implements Receiver {
       this.#early.push({ memory: new Memory(u8.slice(0, (length + 7) & ~7).buffer), info });
       return;
     }
-    const view = this.#views[frame.payloadType];
-    if (view === undefined) return;
+    const kind = this.#kinds[frame.payloadType];
+    if (kind === undefined) return;
+    const { view, handlers } = kind;
     if (view === this.#indicators) this.#indicators.meanings = this.#attached?.indicators ?? [];
     view.attach(frame, info);
-    this.#emitter.emit(view.type, view as never);
+    handlers.call(view as never);
     if (this.#queues.size > 0) this.#queue(view.toObject(), view);
   }
 
