@@ -18,75 +18,75 @@ export class BarEvent extends EventView {
   readonly type = "bar";
 
   get timeframe(): string {
-    return TIMEFRAMES[this.payload.u8(SLOT.BAR_TIMEFRAME, NO_TIMEFRAME)] ?? "";
+    return TIMEFRAMES[this.table.u8(SLOT.BAR_TIMEFRAME, NO_TIMEFRAME)] ?? "";
   }
 
   get state(): BarStateName {
-    return BAR_STATE_NAMES[this.payload.u8(SLOT.BAR_STATE)] as BarStateName;
+    return BAR_STATE_NAMES[this.table.u8(SLOT.BAR_STATE)] as BarStateName;
   }
 
   /** Whether it was made of trades, or is the venue's own. */
   get source(): "trades" | "venue" {
-    return BAR_SOURCE_NAMES[this.payload.u8(SLOT.BAR_SOURCE)] as "trades";
+    return BAR_SOURCE_NAMES[this.table.u8(SLOT.BAR_SOURCE)] as "trades";
   }
 
   /** Microseconds; the close is exclusive. */
   get openTime(): number {
-    return this.payload.i64(SLOT.BAR_OPEN_TIME);
+    return this.table.i64(SLOT.BAR_OPEN_TIME);
   }
 
   get closeTime(): number {
-    return this.payload.i64(SLOT.BAR_CLOSE_TIME);
+    return this.table.i64(SLOT.BAR_CLOSE_TIME);
   }
 
   get open(): number {
-    return this.payload.f64(SLOT.BAR_OPEN);
+    return this.table.f64(SLOT.BAR_OPEN);
   }
 
   get high(): number {
-    return this.payload.f64(SLOT.BAR_HIGH);
+    return this.table.f64(SLOT.BAR_HIGH);
   }
 
   get low(): number {
-    return this.payload.f64(SLOT.BAR_LOW);
+    return this.table.f64(SLOT.BAR_LOW);
   }
 
   get close(): number {
-    return this.payload.f64(SLOT.BAR_CLOSE);
+    return this.table.f64(SLOT.BAR_CLOSE);
   }
 
   get volume(): number {
-    return this.payload.f64(SLOT.BAR_VOLUME);
+    return this.table.f64(SLOT.BAR_VOLUME);
   }
 
   get quoteVolume(): number {
-    return this.payload.f64(SLOT.BAR_QUOTE_VOLUME);
+    return this.table.f64(SLOT.BAR_QUOTE_VOLUME);
   }
 
   get vwap(): number {
-    return this.payload.f64(SLOT.BAR_VWAP);
+    return this.table.f64(SLOT.BAR_VWAP);
   }
 
   get buyVolume(): number {
-    return this.payload.f64(SLOT.BAR_BUY_VOLUME);
+    return this.table.f64(SLOT.BAR_BUY_VOLUME);
   }
 
   get sellVolume(): number {
-    return this.payload.f64(SLOT.BAR_SELL_VOLUME);
+    return this.table.f64(SLOT.BAR_SELL_VOLUME);
   }
 
   get tradeCount(): number {
-    return this.payload.u64(SLOT.BAR_TRADE_COUNT);
+    return this.table.u64(SLOT.BAR_TRADE_COUNT);
   }
 
   /** Not all of its trades were seen. */
   get partial(): boolean {
-    return this.payload.bool(SLOT.BAR_PARTIAL);
+    return this.table.bool(SLOT.BAR_PARTIAL);
   }
 
   /** The venue lost trades within it. */
   get acrossGap(): boolean {
-    return this.payload.bool(SLOT.BAR_ACROSS_GAP);
+    return this.table.bool(SLOT.BAR_ACROSS_GAP);
   }
 
   toObject() {
@@ -112,41 +112,41 @@ export class IndicatorsEvent extends EventView {
   meanings: readonly IndicatorMeaning[] = [];
 
   get timeframe(): string {
-    return TIMEFRAMES[this.payload.u8(SLOT.INDICATORS_TIMEFRAME, NO_TIMEFRAME)] ?? "";
+    return TIMEFRAMES[this.table.u8(SLOT.INDICATORS_TIMEFRAME, NO_TIMEFRAME)] ?? "";
   }
 
   get state(): BarStateName {
-    return BAR_STATE_NAMES[this.payload.u8(SLOT.INDICATORS_STATE)] as BarStateName;
+    return BAR_STATE_NAMES[this.table.u8(SLOT.INDICATORS_STATE)] as BarStateName;
   }
 
   /** When the bar opened, microseconds. */
   get barTime(): number {
-    return this.payload.i64(SLOT.INDICATORS_BAR_TIME);
+    return this.table.i64(SLOT.INDICATORS_BAR_TIME);
   }
 
   /** Values, as they stand in the frame: an indicator's number, its lane, its value, whether it is ready. */
   get count(): number {
-    return this.payload.lengthOf(SLOT.INDICATORS_VALUES);
+    return this.table.lengthOf(SLOT.INDICATORS_VALUES);
   }
 
   #entry(index: number): number {
-    return this.payload.element(SLOT.INDICATORS_VALUES, index, VALUE_BYTES);
+    return this.table.element(SLOT.INDICATORS_VALUES, index, VALUE_BYTES);
   }
 
   indicatorAt(index: number): number {
-    return this.payload.memory.u16[this.#entry(index) >> 1];
+    return this.table.memory.u16[this.#entry(index) >> 1];
   }
 
   laneAt(index: number): number {
-    return this.payload.memory.u8[this.#entry(index) + 2];
+    return this.table.memory.u8[this.#entry(index) + 2];
   }
 
   valueAt(index: number): number {
-    return this.payload.double(SLOT.INDICATORS_VALUES, 2 * index + 1);
+    return this.table.double(SLOT.INDICATORS_VALUES, 2 * index + 1);
   }
 
   readyAt(index: number): boolean {
-    return this.payload.memory.u8[this.#entry(index) + 3] === 1;
+    return this.table.memory.u8[this.#entry(index) + 3] === 1;
   }
 
   /** A value by the indicator's name and the lane's, "macd(12,26,9)" and "histogram"; NaN when it is not there. */
@@ -184,23 +184,23 @@ export class StateEvent extends EventView {
   }
 
   get state(): StreamStateName {
-    return STATE_NAMES[this.payload.u8(SLOT.STREAM_STATE_STATE)] as StreamStateName;
+    return STATE_NAMES[this.table.u8(SLOT.STREAM_STATE_STATE)] as StreamStateName;
   }
 
   get reason(): string {
-    return this.payload.text(SLOT.STREAM_STATE_REASON);
+    return this.table.text(SLOT.STREAM_STATE_REASON);
   }
 
   /** What the venue, or the way from it, lost: its own numbers, 0 unknown; undefined when it is no loss. */
   get upstreamGap(): { fromId: number; toId: number; fromTime: number; toTime: number; refilled: boolean } | undefined {
-    const { payload } = this;
-    if (!payload.bool(SLOT.STREAM_STATE_GAP)) return undefined;
+    const { table } = this;
+    if (!table.bool(SLOT.STREAM_STATE_GAP)) return undefined;
     return {
-      fromId: payload.u64(SLOT.STREAM_STATE_GAP_FROM_ID),
-      toId: payload.u64(SLOT.STREAM_STATE_GAP_TO_ID),
-      fromTime: payload.i64(SLOT.STREAM_STATE_GAP_FROM_TIME),
-      toTime: payload.i64(SLOT.STREAM_STATE_GAP_TO_TIME),
-      refilled: payload.bool(SLOT.STREAM_STATE_GAP_REFILLED),
+      fromId: table.u64(SLOT.STREAM_STATE_GAP_FROM_ID),
+      toId: table.u64(SLOT.STREAM_STATE_GAP_TO_ID),
+      fromTime: table.i64(SLOT.STREAM_STATE_GAP_FROM_TIME),
+      toTime: table.i64(SLOT.STREAM_STATE_GAP_TO_TIME),
+      refilled: table.bool(SLOT.STREAM_STATE_GAP_REFILLED),
     };
   }
 

@@ -12,25 +12,6 @@ const NO_STREAM: StreamInfo = {
 };
 const NO_FRAME = new FrameView();
 
-/**
- * Reads doubles of a table that follow each other into an array. What handlers read most is read at once: a getter that
- * returns an element is so small that V8 always inlines it, where one that looks for its field may return a boxed double.
- */
-export function readDoubles(table: TableView, slot: number, into: Float64Array): void {
-  const { f64 } = table.memory;
-  for (let index = 0; index < into.length; index += 1) {
-    const at = table.place(slot + index);
-    into[index] = at === 0 ? Number.NaN : f64[at >> 3];
-  }
-}
-
-/** The same for one whole number of 64 bits. */
-export function readInteger(table: TableView, slot: number, into: Float64Array): void {
-  const { i32 } = table.memory;
-  const word = table.place(slot) >> 2;
-  into[0] = word === 0 ? 0 : i32[word + 1] * 4294967296 + (i32[word] >>> 0);
-}
-
 /** What every plain event says beside the fields of its kind. */
 const COMMON = [
   "exchange",
@@ -71,7 +52,7 @@ export abstract class EventView {
   instrument: InstrumentName = NO_STREAM.instrument;
   info: StreamInfo = NO_STREAM;
   protected header: FrameView = NO_FRAME;
-  protected readonly payload = new TableView();
+  protected readonly table = new TableView();
   readonly #time = new Float64Array(1);
 
   /** Points the view at a frame, which must be of its kind. */
@@ -79,8 +60,8 @@ export abstract class EventView {
     this.header = frame;
     this.info = info;
     this.instrument = info.instrument;
-    readInteger(frame.table, SLOT.FRAME_TS_EXCHANGE, this.#time);
-    this.payload.attach(frame.table.memory, frame.payloadAt);
+    frame.table.integers(SLOT.FRAME_TS_EXCHANGE, this.#time);
+    this.table.attach(frame.table.memory, frame.payloadAt);
     return this;
   }
 

@@ -1,5 +1,6 @@
 import { grown } from "../std/grow.ts";
 import { FLAG_DERIVED, MAX_FRAME_BYTES } from "../wire/frame-flags.ts";
+import * as SLOT from "../wire/generated/slots.ts";
 import { FrameView } from "../wire/generated/views.ts";
 import { type Memory, scratchMemory } from "../wire/memory.ts";
 import { attachFrame } from "./frame-check.ts";
@@ -10,22 +11,12 @@ import { Refill } from "./refill.ts";
 /** Nothing of the stream's past is known: whatever comes first is its beginning. */
 const UNKNOWN = -1;
 
-/** Numbers of a header that exceed a small integer, by index; in the schema's Frame they follow each other from slot 2 on. */
+/** Numbers of a header that exceed a small integer, by index: in the schema's Frame they follow each other. */
 const EPOCH = 0;
 const POSITION = 1;
 const SEQ = 2;
 const FROM_SEQ = 3;
 const NUMBERS = 4;
-const FIRST_SLOT = 2;
-
-/** Reads them into an array: a double that a getter returns is boxed wherever V8 does not inline the call. */
-function readNumbers({ table }: FrameView, into: Float64Array): void {
-  const { i32 } = table.memory;
-  for (let index = 0; index < NUMBERS; index += 1) {
-    const word = table.place(FIRST_SLOT + index) >> 2;
-    into[index] = word === 0 ? 0 : (i32[word + 1] >>> 0) * 4294967296 + (i32[word] >>> 0);
-  }
-}
 
 /** One stream of a connection, and how far it has come. */
 export interface Track {
@@ -116,7 +107,7 @@ export class Streams {
     const track = this.#tracks.get(frame.stream);
     const reached = this.#reached;
     const numbers = this.#numbers;
-    readNumbers(frame, numbers);
+    frame.table.integers(SLOT.FRAME_EPOCH, numbers);
     // Not the highest: while the server goes through the past, it is where it is that everything has come up to.
     reached[0] = numbers[EPOCH];
     reached[1] = numbers[POSITION];
@@ -135,7 +126,7 @@ export class Streams {
     if (track.refill !== undefined || (numbers[FROM_SEQ] > held[slot] + 1 && held[slot] !== UNKNOWN)) {
       if (!this.#isInHole(track, frame, memory, length)) return;
       // What waited may have been looked at meanwhile.
-      readNumbers(frame, numbers);
+      frame.table.integers(SLOT.FRAME_EPOCH, numbers);
     }
     held[slot] = numbers[SEQ];
     this.#at[slot] = numbers[POSITION];

@@ -93,6 +93,28 @@ export class TableView {
     return at === 0 ? absent : this.memory.f64[at >> 3];
   }
 
+  /**
+   * Numbers of fields that follow each other, from `slot` on, as many as the array takes; 0 where this frame does not have
+   * one. A double that a getter returns is a new object wherever V8 does not inline the call: what is read for every frame
+   * is read so.
+   */
+  integers(slot: number, into: Float64Array): void {
+    const { i32 } = this.memory;
+    for (let index = 0; index < into.length; index += 1) {
+      const word = this.place(slot + index) >> 2;
+      into[index] = word === 0 ? 0 : i32[word + 1] * 4294967296 + (i32[word] >>> 0);
+    }
+  }
+
+  /** The same for doubles; NaN where this frame does not have one. */
+  doubles(slot: number, into: Float64Array): void {
+    const { f64 } = this.memory;
+    for (let index = 0; index < into.length; index += 1) {
+      const at = this.place(slot + index);
+      into[index] = at === 0 ? Number.NaN : f64[at >> 3];
+    }
+  }
+
   /** What an offset field points at, or 0. */
   target(slot: number): number {
     const at = this.place(slot);
