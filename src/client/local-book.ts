@@ -107,41 +107,29 @@ export class LocalBook {
 
   /** The price of a level, 0 the best; NaN where there is none. */
   bid(level = 0): number {
-    const { count, prices } = this.#bids;
-    return level < count ? prices[count - 1 - level] : Number.NaN;
+    return fromBest(this.#bids.prices, this.#bids.count, level);
   }
 
   ask(level = 0): number {
-    const { count, prices } = this.#asks;
-    return level < count ? prices[count - 1 - level] : Number.NaN;
+    return fromBest(this.#asks.prices, this.#asks.count, level);
   }
 
   bidSize(level = 0): number {
-    const { count, sizes } = this.#bids;
-    return level < count ? sizes[count - 1 - level] : Number.NaN;
+    return fromBest(this.#bids.sizes, this.#bids.count, level);
   }
 
   askSize(level = 0): number {
-    const { count, sizes } = this.#asks;
-    return level < count ? sizes[count - 1 - level] : Number.NaN;
+    return fromBest(this.#asks.sizes, this.#asks.count, level);
   }
 
   /** The best levels of both sides as [price, size], best first. */
   top(levels = 10): { bids: [price: number, size: number][]; asks: [price: number, size: number][] } {
-    const side = (count: number, price: (level: number) => number, size: (level: number) => number) =>
-      Array.from({ length: Math.min(levels, count) }, (_, level): [number, number] => [price(level), size(level)]);
-    return {
-      bids: side(
-        this.bidCount,
-        (level) => this.bid(level),
-        (level) => this.bidSize(level),
-      ),
-      asks: side(
-        this.askCount,
-        (level) => this.ask(level),
-        (level) => this.askSize(level),
-      ),
-    };
+    const side = ({ count, prices, sizes }: BookSide) =>
+      Array.from({ length: Math.min(levels, count) }, (_, level): [price: number, size: number] => [
+        fromBest(prices, count, level),
+        fromBest(sizes, count, level),
+      ]);
+    return { bids: side(this.#bids), asks: side(this.#asks) };
   }
 
   /** How long ago the gateway published the newest change, milliseconds; NaN before the first. */
@@ -276,6 +264,11 @@ export class LocalBook {
 
 function isRight(state: BookState): boolean {
   return state === "live" || state === "quiet";
+}
+
+/** A level's number, 0 the best, which is the last; NaN where there is none. */
+function fromBest(values: Float64Array, count: number, level: number): number {
+  return level < count ? values[count - 1 - level] : Number.NaN;
 }
 
 /** Appends the levels of one side: each is a price and a size. */
