@@ -71,7 +71,10 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
     await server.end(signal);
     await eventually(() => !bars.state.live, "the loss to be known");
     server = await start();
-    await eventually(() => bars.state.live, "the return");
+    await eventually(
+      () => bars.state.live,
+      () => `the return: ${JSON.stringify([bars.state, client.isConnected, client.stats])}`,
+    );
     const before = closed.length;
     await eventually(() => closed.length >= before + 3, "bars of the second start");
     const http = `http://127.0.0.1:${port}`;

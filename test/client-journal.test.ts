@@ -143,8 +143,8 @@ test("a strategy sees in a journal what it saw live: every trade, every change, 
   t.after(() => client2.close());
   const bars = await client2.bars("A0/USDT", "1s", { exchange: "test-a", indicators: { hull: hma(4) } });
   assert.deepEqual(
-    bars.last(100).map(({ openTime }) => openTime),
-    live.rows.slice(0, 5).map(({ openTime }) => openTime),
+    Array.from(bars.openTime),
+    live.rows.slice(0, 4).map(({ openTime }) => openTime),
   );
   const closed: BarRow[] = [];
   for await (const bar of bars.closed()) closed.push(bar);

@@ -87,8 +87,12 @@ export class BotRuntime extends EventEmitter<RuntimeEvents> {
     return this.#phase;
   }
 
-  /** Stops the bot; the first reason counts. `run` resolves when the bot has stopped. */
-  stop(reason: StopReason = "external-request"): void {
+  /**
+   * Stops the bot; the first reason counts. What is running is given `timeoutMs`, else the usual time. `run` resolves when
+   * the bot has stopped.
+   */
+  stop(reason: StopReason = "external-request", timeoutMs?: number): void {
+    if (timeoutMs !== undefined) this.#shutdown.hurry(timeoutMs);
     this.#shutdown.request(reason);
     this.#interrupt();
   }

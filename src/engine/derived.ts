@@ -356,6 +356,15 @@ export class Derived {
     if (state === STATE_LIVE || slotIn(stream) >= SLOT_BARS || frames.sequence(stream) === 0) return;
     frames.derivedState(stream, state, states.reasonOf(stream), 0, emit);
   }
+
+  /** The state of a stream, for one client that was told another one before it joined. */
+  stateSince(stream: number, told: number, out: DerivedOutput): void {
+    const { states, frames } = this.#engine;
+    const source = stateSource(stream);
+    const state = states.of(source);
+    if (state === told) return;
+    frames.derivedState(stream, state, states.reasonOf(source), frames.sequence(stream) + 1, out);
+  }
 }
 
 /** The stream whose state a stream shares: bars and their indicators are made of trades, and are as live as they. */

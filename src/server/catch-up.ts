@@ -117,7 +117,7 @@ export class CatchUp {
     const isRead = isReplayable(stream, variant) && (this.#maxLag === undefined || isEvent(stream));
     if (isRead) this.#readings.set(stream, { held, after: this.position, whole: true, needsSnapshot: false });
     if (isRead && variant === RING) return;
-    this.#conflated.add(stream, variant);
+    this.#conflated.add(stream, variant, true);
   }
 
   remove(stream: number): void {
@@ -176,8 +176,8 @@ export class CatchUp {
         (slow.covers(position) && (isSlow(stream) || ticks.covers(position))),
       needsSnapshot: replay.isByTime && slotIn(stream) === SLOT_ORDERBOOK,
     });
-    // What is building beside it is conflated, whoever gets it.
-    if (variant !== RING) this.#conflated.add(stream, variant);
+    // What is building beside it is conflated, whoever gets it. What state the ack has told may be over by now.
+    if (variant !== RING) this.#conflated.add(stream, variant, false);
   }
 
   /** Sends the next piece; returns its cost. What the ring has must have been published before. */
@@ -218,7 +218,7 @@ export class CatchUp {
     for (const reading of this.#readings.values()) reading.after = Math.max(reading.after, this.position);
     for (const { stream, variant } of this.#past.takeStreams()) {
       this.#readings.set(stream, { held: 0, after: 0, whole: true, needsSnapshot: false });
-      if (variant !== RING) this.#conflated.add(stream, variant);
+      if (variant !== RING) this.#conflated.add(stream, variant, false);
     }
     this.#goBack(0, 0);
     return cost;

@@ -9,6 +9,9 @@ const LOOK_COST = 16;
 /** How often a client that is behind gets the latest of its streams at most, microseconds. */
 const INTERVAL_MICROS = 100_000;
 
+/** The state of a stream whose client has not been told any that is sure to be true still. */
+const UNTOLD = -1;
+
 interface Conflated {
   readonly variant: number;
   /** The last sequence that the client was sent something for, and the state it was told. */
@@ -40,14 +43,14 @@ export class ConflatedStreams {
     this.#heldOf = heldOf;
   }
 
-  /** Takes over a stream that was sent to all who have it in this form. */
-  add(stream: number, variant: number): void {
+  /** Takes over a stream that was sent to all who have it in this form; `isTold`: the client knows its state. */
+  add(stream: number, variant: number, isTold: boolean): void {
     const { derived, frames, states } = this.#services.engine;
     const known =
       variant === RING
         ? { sent: frames.sequence(stream), state: states.of(stream), tier: undefined }
         : derived.held(stream, variant);
-    this.#streams.set(stream, { variant, dueAt: 0, ...known });
+    this.#streams.set(stream, { variant, dueAt: 0, ...known, ...(isTold ? {} : { state: UNTOLD }) });
   }
 
   remove(stream: number): void {
@@ -102,7 +105,7 @@ export class ConflatedStreams {
     const last = frames.sequence(stream);
     // A building bar stands for the closed ones before it: those must have been sent.
     const isBar = slotIn(stream) >= SLOT_BARS;
-    if (isBar ? this.#heldOf(stream) !== last : sent === last) return 0;
+    if (isBar ? Math.max(0, this.#heldOf(stream) ?? 0) !== last : sent === last) return 0;
     const state = states.of(stateSource(stream));
     let bytes = 0;
     derived.latest(stream, sent + 1, state !== conflated.state, conflated.tier, (memory, length) => {

@@ -1,4 +1,4 @@
-import { RING, VARIANTS } from "../engine/derived.ts";
+import { RING, stateSource, VARIANTS } from "../engine/derived.ts";
 import {
   instrumentOf,
   SLOT_BARS,
@@ -22,6 +22,9 @@ import type { Services } from "./services.ts";
 /** Instruments looked at together, and what such a look is worth beside the bytes that are sent. */
 const INSTRUMENTS_PER_LOOK = 64;
 const LOOK_COST = 1024;
+
+/** More than there are states of a stream. */
+const STATES = 8;
 
 /** What most memberships have nothing in, shared, because thousands of idle ones are mostly such. Never changed. */
 const NO_STREAMS = new Map<number, number>();
@@ -48,7 +51,7 @@ export class Membership {
   readonly #services: Services;
   /** Streams that this client gets now, by their own topic or a wide one, and in which variant. */
   readonly #joined = new Map<number, number>();
-  /** Streams that an ack has listed and that are not joined yet, and the variant that it said. */
+  /** Streams that an ack has listed and that are not joined yet: the variant that it said, times STATES, and the state. */
   #listed = NO_STREAMS;
   /** Streams that are left only to be joined in another form: their timeframe goes on being computed. */
   #kept = NONE_KEPT;
@@ -106,7 +109,8 @@ export class Membership {
     coverage.fill(subscriptions, instruments, 0, instruments.length);
     if (changed.some(({ selection }) => selection.wildcards.length > 0)) this.#applyAll(instruments);
     else this.#applyNamed(instruments);
-    for (const [stream, variant] of this.#listed) {
+    for (const [stream, listed] of this.#listed) {
+      const variant = Math.floor(listed / STATES);
       if (coverage.isFilled(stream) && coverage.variantOf(stream) !== variant) this.#listed.delete(stream);
     }
     for (const stream of this.#kept) {
@@ -164,7 +168,11 @@ export class Membership {
     this.#applied = NO_NUMBERS;
     if (count <= most) {
       if (this.#listed === NO_STREAMS) this.#listed = new Map();
-      for (const stream of streams) if (!this.#joined.has(stream)) this.#listed.set(stream, coverage.variantOf(stream));
+      const { states } = this.#services.engine;
+      for (const stream of streams) {
+        if (this.#joined.has(stream)) continue;
+        this.#listed.set(stream, coverage.variantOf(stream) * STATES + states.of(stateSource(stream)));
+      }
       return { count, streams };
     }
     for (const stream of this.#listed.keys()) {
@@ -223,7 +231,9 @@ export class Membership {
     this.#hold(stream, variant);
     if (this.#topics.wideOf(stream) === undefined) this.#topics.enter(stream, variant);
     this.#joined.set(stream, variant);
-    if (!this.#listed.delete(stream)) this.#client.announce(stream, variant, coverage.ownerOf(stream).id);
+    const listed = this.#listed.get(stream);
+    if (listed === undefined) this.#client.announce(stream, variant, coverage.ownerOf(stream).id);
+    this.#listed.delete(stream);
     if (this.#listed.size === 0) this.#listed = NO_STREAMS;
     const replay = this.#replays.get(coverage.ownerOf(stream).id);
     if (replay !== undefined && isReplayable(stream, variant) && !beginsAnew(stream, replay)) {
@@ -237,6 +247,11 @@ export class Membership {
     let cost = JOIN_COST;
     engine.frames.asOf(this.#behind?.position ?? 0, () => {
       engine.derived.bootstrap(stream, variant, (memory, length) => {
+        cost += client.frame(memory, length, stream);
+      });
+      // The bootstrap of a stream that has a state of its own has said it.
+      if (listed === undefined || variant === RING || slotIn(stream) < SLOT_BARS) return;
+      engine.derived.stateSince(stream, listed % STATES, (memory, length) => {
         cost += client.frame(memory, length, stream);
       });
     });
