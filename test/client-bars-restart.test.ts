@@ -66,7 +66,9 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
     const bars = await client.bars("BTC/USDT", "1s", { exchange: "sim-a", indicators: { hull: "hma(9)" } });
     await other.stop();
     const closed: number[] = [];
+    const late = new Set<number>();
     bars.on("closed", ({ openTime }) => closed.push(openTime));
+    bars.on("corrected", ({ openTime }) => late.add(openTime));
     await eventually(() => closed.length >= 2, "bars of the first start");
     await server.end(signal);
     await eventually(() => !bars.state.live, "the loss to be known");
@@ -90,9 +92,11 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
       [...new Set(closed)].sort((a, b) => a - b),
       "each once, in order",
     );
-    const rows = bars
+    const told = new Set([...closed, ...late]);
+    const untold = bars
       .last(1000)
-      .filter(({ state, openTime }) => state !== "building" && openTime >= (closed[0] as number));
-    assert.deepEqual(rows.map(({ openTime }) => openTime).slice(0, closed.length), closed, "none was left out");
+      .filter(({ state, openTime }) => state !== "building" && openTime >= (closed[0] as number))
+      .filter(({ openTime }) => !told.has(openTime) && openTime <= (closed.at(-1) as number));
+    assert.deepEqual(untold, [], "none was left out, but for late ones, which are corrections");
   });
 }

@@ -327,6 +327,26 @@ test("a correction that fell into a gap is in the rows afterwards", async () => 
   client.assertEqual({ hull: "hma(5)" });
 });
 
+for (const indicators of [{}, { hull: "hma(5)" }] as const) {
+  test(`a bar that comes only after later ones is told as a correction: ${Object.keys(indicators)}`, async () => {
+    const server = new Server();
+    walk(server, 10);
+    const client = await Client.open(server, { indicators });
+    const before = client.bars.count;
+    server.minute(150);
+    server.skip();
+    server.minute(151);
+    client.feed();
+    assert.deepEqual([client.closed.length, client.corrected.length, client.bars.count], [1, 0, before + 1]);
+    client.gap();
+    await settled();
+    client.assertEqual(indicators);
+    assert.equal(client.closed.length, 1);
+    const [late] = times(client.corrected);
+    assert.equal(late, (client.closed[0]?.openTime as number) - MINUTE);
+  });
+}
+
 test("what comes while the history is on its way is newer than the history", async () => {
   const server = new Server();
   walk(server, 10);

@@ -70,13 +70,20 @@ export class BarMerge {
     // Whatever still waits for its indicators will not get them any more.
     for (const waiting of this.#unfinished) if (waiting < openTime && state === "closed") this.#close(waiting);
     if (this.building !== undefined && this.building.openTime <= openTime) this.building = undefined;
+    const isLate = this.#isHole(openTime);
     if (this.table.put(bar) < 0) return;
     for (const { bars } of this.#fetches) bars.add(openTime);
     if (this.#unfinished.has(openTime)) return;
     if (openTime > this.#toldUntil) {
       if (this.#wanted.length === 0) this.#close(openTime);
       else this.#unfinished.add(openTime);
-    } else if (state === "corrected") this.#news.corrected(openTime);
+    } else if (state === "corrected" || isLate) this.#news.corrected(openTime);
+  }
+
+  /** True for a bar that is not there, between others that are. */
+  #isHole(openTime: number): boolean {
+    const { table } = this;
+    return table.count > 0 && openTime > table.get("openTime", 0) && table.rowOf(openTime) < 0;
   }
 
   takeValues(values: IndicatorsEvent): void {
@@ -134,11 +141,12 @@ export class BarMerge {
    */
   end(fetch: Fetch, { bars }: BarHistory, isWhole: boolean): number {
     this.#fetches.delete(fetch);
+    const holes = new Set(bars.map(({ values }) => values.openTime).filter((openTime) => this.#isHole(openTime)));
     const corrected: number[] = [];
     let changed = 0;
     for (const { values, indicators } of bars) {
       const { openTime } = values;
-      const isKnown = this.table.rowOf(openTime) >= 0;
+      const isKnown = this.table.rowOf(openTime) >= 0 || holes.has(openTime);
       const isOther = !fetch.bars.has(openTime) && this.#put(values);
       const isRecomputed = !fetch.values.has(openTime) && this.#putValues(openTime, indicators);
       if (isOther || isRecomputed) changed += 1;

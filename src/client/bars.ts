@@ -33,7 +33,10 @@ export interface BarsEvents {
   /** The building bar changed, or a bar closed. */
   update: BarRow;
   closed: BarRow;
-  /** A bar that had closed was amended by a late trade, or replaced by the venue's own; or its indicators were. */
+  /**
+   * A bar that had closed was amended by a late trade, or replaced by the venue's own; or its indicators were; or it comes
+   * only after later ones have closed.
+   */
   corrected: BarRow;
   state: BarsState;
   gap: GapEvent;
