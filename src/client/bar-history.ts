@@ -1,4 +1,6 @@
+import { columns } from "./bar-rows.ts";
 import type { BarValues } from "./bar-table.ts";
+import { snakeCase } from "./request.ts";
 import type { ClientParts } from "./tickwire.ts";
 
 /** Which closed bars are wanted. */
@@ -41,20 +43,14 @@ export async function readHistory(parts: ClientParts, query: HistoryQuery): Prom
 }
 
 function valuesOf(row: RestBar): BarValues {
-  const number = (field: string) => (row[field] === null ? Number.NaN : Number(row[field]));
+  const numbers = columns((column) => {
+    const value = row[snakeCase(column)];
+    return value === null ? Number.NaN : Number(value);
+  });
   return {
+    ...numbers,
     openTime: row.open_time * 1000,
     closeTime: row.close_time * 1000,
-    open: number("open"),
-    high: number("high"),
-    low: number("low"),
-    close: number("close"),
-    volume: number("volume"),
-    quoteVolume: number("quote_volume"),
-    vwap: number("vwap"),
-    buyVolume: number("buy_volume"),
-    sellVolume: number("sell_volume"),
-    tradeCount: number("trade_count"),
     state: "closed",
     source: row.source,
     partial: row.partial,

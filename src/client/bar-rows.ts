@@ -1,5 +1,5 @@
 import { describe } from "../indicators/describe.ts";
-import type { BarColumn, BarTable } from "./bar-table.ts";
+import { BAR_COLUMNS, type BarColumn, type BarTable } from "./bar-table.ts";
 import type { BarStateName } from "./views.ts";
 
 /** An indicator's values in a row: its lanes by name, and what a chart draws them in. */
@@ -60,33 +60,26 @@ export function barFields(
   indicators: readonly RowIndicator[],
   values: readonly (readonly number[])[],
 ): BarFields {
-  const { openTime, closeTime, open, high, low, close, volume, quoteVolume, vwap, buyVolume, sellVolume } = bar;
-  const { tradeCount, state, source, partial, acrossGap } = bar;
-  const prices = { openTime, closeTime, open, high, low, close };
-  const volumes = { volume, quoteVolume, vwap, buyVolume, sellVolume, tradeCount };
+  const { state, source, partial, acrossGap } = bar;
   const named = indicators.map((each, index): [string, IndicatorRow] => [each.key, rowOf(each, values[index] ?? [])]);
   const ready = named.every(([, row]) => row.ready);
-  return { ...prices, ...volumes, state, source, partial, acrossGap, ready, ...Object.fromEntries(named) };
+  return {
+    ...columns((column) => bar[column]),
+    state,
+    source,
+    partial,
+    acrossGap,
+    ready,
+    ...Object.fromEntries(named),
+  };
 }
 
 /** A closed bar of the table; one that is not there is unknown in every field. */
 export function tableFields(table: BarTable, row: number, indicators: readonly RowIndicator[]): BarFields {
   const isThere = row >= 0 && row < table.count;
-  const of = (column: BarColumn) => (isThere ? table.get(column, row) : Number.NaN);
   const { corrected, ...flags } = isThere ? table.flagsOf(row) : NOTHING;
   const bar: BareBar = {
-    openTime: of("openTime"),
-    closeTime: of("closeTime"),
-    open: of("open"),
-    high: of("high"),
-    low: of("low"),
-    close: of("close"),
-    volume: of("volume"),
-    quoteVolume: of("quoteVolume"),
-    vwap: of("vwap"),
-    buyVolume: of("buyVolume"),
-    sellVolume: of("sellVolume"),
-    tradeCount: of("tradeCount"),
+    ...columns((column) => (isThere ? table.get(column, row) : Number.NaN)),
     state: corrected ? "corrected" : "closed",
     ...flags,
   };
@@ -96,6 +89,11 @@ export function tableFields(table: BarTable, row: number, indicators: readonly R
     ),
   );
   return barFields(bar, indicators, values);
+}
+
+/** A bar's numbers, in the order of the columns. */
+export function columns(numberOf: (column: BarColumn) => number): Record<BarColumn, number> {
+  return Object.fromEntries(BAR_COLUMNS.map((column) => [column, numberOf(column)])) as Record<BarColumn, number>;
 }
 
 const NOTHING = { partial: true, acrossGap: false, source: "trades" as const, corrected: false };

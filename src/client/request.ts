@@ -42,10 +42,14 @@ export function requestOf(spec: SubscribeSpec): Record<string, unknown> {
   const request: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(spec)) {
     if (!KEYS.has(name)) throw new TickwireError("bad_option", `subscribe: there is no option "${name}"`);
-    // Names are camelCase in TypeScript, snake_case on the wire.
-    if (value !== undefined) request[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value;
+    if (value !== undefined) request[snakeCase(name)] = value;
   }
   return request;
+}
+
+/** Names are camelCase in TypeScript, snake_case on the wire. */
+export function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 const DEFAULT_CHANNELS = ["trades", "orderbook", "ticker", "funding"];
