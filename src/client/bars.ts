@@ -1,11 +1,5 @@
 import type { FrameView } from "../wire/generated/views.ts";
-import {
-  PAYLOAD_BAR,
-  PAYLOAD_INDICATORS,
-  PAYLOAD_STREAM_STATE,
-  STATE_NAMES,
-  StreamStateView,
-} from "../wire/generated/views.ts";
+import { PAYLOAD_BAR, PAYLOAD_INDICATORS, PAYLOAD_STREAM_STATE } from "../wire/generated/views.ts";
 import { readHistory } from "./bar-history.ts";
 import { BarLoader } from "./bar-loader.ts";
 import { BarMerge, type BarNews } from "./bar-merge.ts";
@@ -19,7 +13,7 @@ import type { Gap, Receiver, StreamInfo } from "./receiver.ts";
 import type { Attached, Session } from "./session.ts";
 import { type GapEvent, gapEvent } from "./subscription.ts";
 import type { ClientParts, Tickwire } from "./tickwire.ts";
-import { BarEvent, IndicatorsEvent, type StreamStateName } from "./views.ts";
+import { BarEvent, IndicatorsEvent, StateEvent, type StreamStateName } from "./views.ts";
 
 export type { BarsOptions, IndicatorSpec } from "./bar-options.ts";
 
@@ -62,7 +56,7 @@ export class LiveBars extends BarSeries implements Receiver {
   readonly #loader: BarLoader;
   readonly #bar = new BarEvent();
   readonly #values = new IndicatorsEvent();
-  readonly #state = new StreamStateView();
+  readonly #state = new StateEvent();
   readonly #queues = new Set<EventQueue<BarRow>>();
   /** What the stream says of itself; and what the program was told, which may be that the connection is gone. */
   #stream = UNKNOWN;
@@ -200,8 +194,8 @@ export class LiveBars extends BarSeries implements Receiver {
     } else if (payloadType === PAYLOAD_INDICATORS) {
       if (!this.#isRenumbered) this.merge.takeValues(this.#values.attach(frame, info));
     } else if (payloadType === PAYLOAD_STREAM_STATE && info.channel === "bars") {
-      this.#state.attach(frame.table.memory, frame.payloadAt);
-      this.#stream = stateOf(STATE_NAMES[this.#state.state] as StreamStateName, this.#state.reason);
+      const { state, reason } = this.#state.attach(frame, info);
+      this.#stream = stateOf(state, reason);
       if (this.#told.state !== "disconnected") this.#tell(this.#stream);
     }
   }
