@@ -47,5 +47,6 @@ export type { RuntimeStats } from "./runtime-stats.ts";
 export * from "./signal-engine.ts";
 export * from "./signal-orders.ts";
 export { InMemoryStateStore, type SetOptions, type StateStore } from "./state.ts";
+export * from "./supervisor.ts";
 export type { TickReport } from "./ticker.ts";
 export type { TradeColumns } from "./trade-buffer.ts";
