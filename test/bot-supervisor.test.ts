@@ -89,7 +89,7 @@ class Stage {
     await settled();
   }
 
-  get phase(): string {
+  phase(): string {
     return this.supervisor.status.phase;
   }
 
@@ -105,7 +105,7 @@ class Stage {
 
 test("a bot is started, told what is its own, and stopped with the reason of the command", async (t) => {
   const stage = new Stage(t);
-  assert.equal(stage.phase, "stopped");
+  assert.equal(stage.phase(), "stopped");
   await stage.start("r1", { overrides: { size: 3 } });
   assert.deepEqual(
     stage.launches.map(({ image, overrides }) => [image, overrides]),
@@ -139,7 +139,7 @@ test("another revision takes the place of the one before, which stops first; the
   // Three at once: what is wanted in the end is what runs in the end.
   await Promise.all([stage.start(3), stage.tell("stop", { mode: "graceful" }), stage.start(4)]);
   for (let step = 0; step < 5; step += 1) await stage.pass(1000);
-  assert.deepEqual([stage.phase, stage.supervisor.status.configRev], ["running", 4]);
+  assert.deepEqual([stage.phase(), stage.supervisor.status.configRev], ["running", 4]);
   assert.equal(stage.hooks.filter((hook) => hook.endsWith("start")).length, stage.launches.length);
 });
 
@@ -179,7 +179,7 @@ test("a bot that fails is started again, later each time, until it is told to st
   });
   const stage = new Stage(t, failing);
   await stage.start(1);
-  assert.equal(stage.phase, "error");
+  assert.equal(stage.phase(), "error");
   assert.match(stage.supervisor.status.error ?? "", /no data/);
   for (const [afterMs, launches] of [
     [999, 1],
@@ -211,14 +211,14 @@ test("too many errors are a failure too; an end of its own will is not", async (
   );
   await stage.start(1);
   for (const market of stage.markets) for (let each = 0; each < 3; each += 1) market.put({ price: 1 });
-  for (let step = 0; step < 20 && stage.phase !== "error"; step += 1) await stage.pass(100);
-  assert.deepEqual([stage.phase, stage.supervisor.status.reason], ["error", "max-errors"]);
+  for (let step = 0; step < 20 && stage.phase() !== "error"; step += 1) await stage.pass(100);
+  assert.deepEqual([stage.phase(), stage.supervisor.status.reason], ["error", "max-errors"]);
   assert.equal(stage.supervisor.status.error, "bad tick");
   throws = false;
   await stage.pass(1000);
-  assert.equal(stage.phase, "running");
+  assert.equal(stage.phase(), "running");
   stage.markets[1]?.close();
-  for (let step = 0; step < 20 && stage.phase !== "stopped"; step += 1) await stage.pass(100);
+  for (let step = 0; step < 20 && stage.phase() !== "stopped"; step += 1) await stage.pass(100);
   assert.equal(stage.supervisor.status.reason, "market-data-ended");
   await stage.pass(60_000);
   assert.equal(stage.launches.length, 2);
@@ -231,7 +231,7 @@ test("a forced stop leaves behind what does not end", async (t) => {
   await stage.pass(50);
   await stage.tell("stop", { mode: "force" });
   for (let step = 0; step < 5; step += 1) await stage.pass(1);
-  assert.deepEqual([stage.phase, stage.supervisor.status.forcedStop], ["stopped", true]);
+  assert.deepEqual([stage.phase(), stage.supervisor.status.forcedStop], ["stopped", true]);
 });
 
 test("a launch that fails is told, and tried again; the supervisor's end is the bot's", async (t) => {
@@ -241,12 +241,12 @@ test("a launch that fails is told, and tried again; the supervisor's end is the 
     return {};
   });
   await stage.start(1);
-  assert.deepEqual([stage.phase, stage.supervisor.status.error], ["error", "no such image"]);
+  assert.deepEqual([stage.phase(), stage.supervisor.status.error], ["error", "no such image"]);
   fails = false;
   await stage.pass(1000);
-  assert.equal(stage.phase, "running");
+  assert.equal(stage.phase(), "running");
   const ended = stage.over();
   for (let step = 0; step < 5; step += 1) await stage.pass(100);
   await ended;
-  assert.deepEqual([stage.phase, stage.hooks.at(-1)], ["stopped", "1 stop external-request"]);
+  assert.deepEqual([stage.phase(), stage.hooks.at(-1)], ["stopped", "1 stop external-request"]);
 });
