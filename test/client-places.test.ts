@@ -12,8 +12,11 @@ function at(position: number, held: Record<string, number> = {}, epoch = 1): Cur
   return { epoch, position, held };
 }
 
-function standing(spec: SubscribeSpec, waiting: [stream: number, position: number, sequence: number][] = []): Standing {
-  const places = waiting.map(([stream, position, sequence]) => ({ stream, position, sequence }));
+function standing(
+  spec: SubscribeSpec,
+  waiting: [stream: number, position: number, sequence: number, epoch?: number][] = [],
+): Standing {
+  const places = waiting.map(([stream, position, sequence, epoch = 1]) => ({ epoch, stream, position, sequence }));
   return { spec, isHolding: false, places: () => places };
 }
 
@@ -62,9 +65,38 @@ test("one that asks for something else misses nothing of those that were not mad
   assert.equal(fresh, undefined, "all that were there are there again: this one is new");
 });
 
-test("of several epochs the oldest is gone on from", () => {
-  const earlier = left([A, at(10, { 33: 5 }, 2)], [B, at(800, { 33: 900 }, 1)]);
-  assert.deepEqual(begin(new Places(earlier), [{ symbols: "*" }, at(0)]), [at(800, { 33: 900 }, 1)]);
+test("of several epochs the one that came first is gone on from, whatever its number", () => {
+  for (const [before, after] of [
+    [2, 1],
+    [1, 2],
+  ] as const) {
+    const places = new Places([]);
+    const [first, second] = [places.claim(standing(A)), places.claim(standing(B))];
+    let stands = at(10, { 33: 5 }, before);
+    first.end(() => stands);
+    second.end(() => at(800, { 33: 900 }, before));
+    places.now();
+    // Of the two connections only one has come to the server that was started anew.
+    stands = at(3, { 33: 1 }, after);
+    const earlier = places.now();
+    assert.deepEqual(places.epochsOf(earlier), [before, after]);
+    const again = new Places(earlier, places.epochsOf(earlier));
+    assert.deepEqual(begin(again, [{ symbols: "*" }, at(0)]), [at(800, { 33: 900 }, before)]);
+  }
+});
+
+test("what waits from before the server was started anew is gone on from there", () => {
+  const places = new Places([]);
+  const waiting = standing(A, [
+    [33, 90, 7, 5],
+    [65, 95, 8, 5],
+    [33, 2, 1, 4],
+  ]);
+  places.claim(waiting).end(() => at(3, { 33: 2 }, 4));
+  assert.deepEqual(
+    places.now().map(({ epoch, position, held }) => ({ epoch, position, held })),
+    [at(89, {}, 5)],
+  );
 });
 
 test("what is not made again is kept over the next crashes, for ten minutes of the program's", () => {

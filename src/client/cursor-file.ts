@@ -11,7 +11,8 @@ export class CursorFile {
   private constructor(path: string, files: typeof import("node:fs")) {
     this.#path = path;
     this.#files = files;
-    this.places = new Places(this.#load());
+    const { places, epochs } = this.#load();
+    this.places = new Places(places, epochs);
   }
 
   /** Opens it; throws a TickwireError where there are no files. */
@@ -26,21 +27,22 @@ export class CursorFile {
   }
 
   /** What was saved; none when there is no file, or it cannot be read: then everything begins now. */
-  #load(): Place[] {
+  #load(): { places: Place[]; epochs: number[] } {
     try {
       const saved = JSON.parse(this.#files.readFileSync(this.#path, "utf8")) as Record<string, unknown>;
       // Before there were several, the file was one place, of the whole program.
       const places = Array.isArray(saved.places) ? (saved.places as unknown[]) : [{ asked: "", ...saved }];
-      return places.filter(isPlace);
+      const epochs = Array.isArray(saved.epochs) ? saved.epochs.filter(Number.isSafeInteger) : [];
+      return { places: places.filter(isPlace), epochs };
     } catch {
-      return [];
+      return { places: [], epochs: [] };
     }
   }
 
   /** Writes where the program stands; a crash leaves the old file or the new one, whole. */
   save(): void {
     const places = this.places.now();
-    const text = JSON.stringify({ places });
+    const text = JSON.stringify({ epochs: this.places.epochsOf(places), places });
     if (text === this.#saved || (places.length === 0 && this.#saved === "")) return;
     const unfinished = `${this.#path}.tmp`;
     this.#files.writeFileSync(unfinished, text);

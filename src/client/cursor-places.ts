@@ -43,8 +43,12 @@ interface Entry {
  */
 export class Places {
   #entries: Entry[];
+  /** Epochs that something stood in, in the order in which they came: a number alone does not tell which is older. */
+  #epochs: number[];
 
-  constructor(earlier: readonly Place[]) {
+  constructor(earlier: readonly Place[], epochs: readonly number[] = []) {
+    this.#epochs = [...epochs];
+    for (const { epoch } of earlier) this.#ageOf(epoch);
     this.#entries = earlier.map(({ asked, ...place }) => ({
       ...entryOf(asked, place),
       isFree: true,
@@ -61,7 +65,7 @@ export class Places {
     const free = this.#entries.filter(({ isFree }) => isFree);
     const same = free.find((each) => each.asked === asked);
     const entry = same ?? entryOf(asked, undefined);
-    const begins = same === undefined ? least(free.map(({ place }) => place as Cursor)) : same.place;
+    const begins = same === undefined ? this.#least(free.map(({ place }) => place as Cursor)) : same.place;
     // In the order in which they are asked for, whenever they are answered.
     this.#entries = [...this.#entries.filter((each) => each !== entry), entry];
     entry.isFree = false;
@@ -91,11 +95,58 @@ export class Places {
       if (standing === undefined || standing.isHolding) continue;
       entry.asked = askedOf(standing.spec);
       const cursor = where?.();
-      if (cursor !== undefined) entry.place = behind(cursor, standing.places());
+      if (cursor !== undefined) entry.place = this.#behind(cursor, [...standing.places()]);
     }
     const kept = this.#entries.filter(({ left }) => left > 0 && left < Number.POSITIVE_INFINITY).slice(-MAX_KEPT);
     this.#entries = this.#entries.filter((each) => each.left === Number.POSITIVE_INFINITY || kept.includes(each));
     return this.#entries.flatMap(({ asked, place }) => (place === undefined ? [] : [{ asked, ...place }]));
+  }
+
+  /** The epochs of these places, the oldest first. */
+  epochsOf(places: readonly Place[]): number[] {
+    this.#epochs = this.#epochs.filter((epoch) => places.some((place) => place.epoch === epoch));
+    return this.#epochs;
+  }
+
+  /** How many epochs came before one, which is noted. */
+  #ageOf(epoch: number): number {
+    if (!this.#epochs.includes(epoch)) this.#epochs.push(epoch);
+    return this.#epochs.indexOf(epoch);
+  }
+
+  #oldest(places: readonly { epoch: number }[]): number {
+    return places.reduce(
+      (least, { epoch }) => (this.#ageOf(epoch) < this.#ageOf(least) ? epoch : least),
+      places[0].epoch,
+    );
+  }
+
+  /** A place behind everything that waits. */
+  #behind(cursor: Cursor, waiting: readonly Placed[]): Cursor {
+    const epoch = this.#oldest([...waiting, cursor]);
+    // Of an epoch that is over nothing is known but what waits: its position alone says what comes after it.
+    const isOver = epoch !== cursor.epoch;
+    const place = { epoch, position: isOver ? Number.POSITIVE_INFINITY : cursor.position, held: {} as Cursor["held"] };
+    if (!isOver) place.held = { ...cursor.held };
+    for (const each of waiting) {
+      if (each.epoch !== epoch) continue;
+      place.position = Math.min(place.position, each.position - 1);
+      const last = place.held[each.stream];
+      if (last !== undefined) place.held[each.stream] = Math.min(last, each.sequence - 1);
+    }
+    return place;
+  }
+
+  /** The place from which none of these misses anything: of the oldest epoch, the others' come after it. */
+  #least(places: readonly Cursor[]): Cursor | undefined {
+    if (places.length === 0) return undefined;
+    const epoch = this.#oldest(places);
+    const oldest = places.filter((each) => each.epoch === epoch);
+    const held: Record<string, number> = {};
+    for (const [stream, last] of oldest.flatMap((each) => Object.entries(each.held))) {
+      held[stream] = Math.min(last, held[stream] ?? last);
+    }
+    return { epoch, position: Math.min(...oldest.map(({ position }) => position)), held };
   }
 }
 
@@ -112,27 +163,4 @@ function askedOf(spec: SubscribeSpec): string {
   const { from: _from, strict: _strict, ...rest } = requestOf(spec);
   const lists = Object.entries(rest).map(([name, value]) => [name, ...[value].flat().map(String).sort()]);
   return JSON.stringify(lists.sort(([a = ""], [b = ""]) => (a < b ? -1 : 1)));
-}
-
-/** A place behind everything that waits. */
-function behind({ epoch, position, held }: Cursor, waiting: Iterable<Placed>): Cursor {
-  const cursor = { epoch, position, held: { ...held } };
-  for (const { stream, position, sequence } of waiting) {
-    cursor.position = Math.min(cursor.position, position - 1);
-    const last = cursor.held[stream];
-    if (last !== undefined) cursor.held[stream] = Math.min(last, sequence - 1);
-  }
-  return cursor;
-}
-
-/** The place from which none of these misses anything: of the oldest epoch, the others' come after it. */
-function least(places: readonly Cursor[]): Cursor | undefined {
-  if (places.length === 0) return undefined;
-  const epoch = Math.min(...places.map((each) => each.epoch));
-  const oldest = places.filter((each) => each.epoch === epoch);
-  const held: Record<string, number> = {};
-  for (const [stream, last] of oldest.flatMap((each) => Object.entries(each.held))) {
-    held[stream] = Math.min(last, held[stream] ?? last);
-  }
-  return { epoch, position: Math.min(...oldest.map(({ position }) => position)), held };
 }

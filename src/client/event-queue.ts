@@ -22,6 +22,7 @@ const MAX_AGE_MS = 60_000;
 
 /** Where an event stands in its stream. */
 export interface Placed {
+  readonly epoch: number;
   readonly stream: number;
   readonly position: number;
   readonly sequence: number;

@@ -174,7 +174,12 @@ export class Subscription implements Receiver {
   }
 
   #queue(event: PlainEvent, place: Placed | undefined): void {
-    const at = place && { stream: place.stream, position: place.position, sequence: place.sequence };
+    const at = place && {
+      epoch: place.epoch,
+      stream: place.stream,
+      position: place.position,
+      sequence: place.sequence,
+    };
     for (const queue of this.#queues) queue.push(event, at);
   }
 
