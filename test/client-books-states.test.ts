@@ -180,3 +180,29 @@ test("a venue that sends no book holds nobody up", async (t) => {
   await eventually(() => books.get("test-a", "BTC/USDT")?.live === true, "the one that is there");
   assert.deepEqual([books.get("test-b", "BTC/USDT")?.state, books.all.length], ["syncing", 2]);
 });
+
+test("nothing is live once the client, or a part of it, was closed", async (t) => {
+  const served = await serve({ graceMs: 600_000 });
+  t.after(() => served.stop());
+  const [venue] = served.venues as [Venue, Venue];
+  venue.list(spot(2));
+  venue.up();
+  const client = await connect(served.url);
+  const [first, second] = await Promise.all(
+    ["A0/USDT", "A1/USDT"].map((symbols) => client.books({ symbols, exchanges: "test-a" })),
+  );
+  const bars = await client.bars("A0/USDT", "1s", { exchange: "test-a", waitMs: 0 });
+  const told: string[] = [];
+  first?.on("change", ({ symbol, state, reason }) => told.push(`${symbol} ${state} ${reason}`));
+  second?.on("change", ({ symbol, state, reason }) => told.push(`${symbol} ${state} ${reason}`));
+  bars.on("state", ({ live, state, reason }) => told.push(`${live} ${state} ${reason}`));
+  assert.deepEqual([first?.all[0]?.live, second?.all[0]?.live], [true, true]);
+  await first?.close();
+  assert.deepEqual(told.splice(0), ["A0/USDT disconnected closed"]);
+  assert.equal(second?.all[0]?.live, true);
+  await client.close();
+  assert.deepEqual(told.sort(), [
+    "A1/USDT disconnected the client was closed",
+    "false disconnected the client was closed",
+  ]);
+});

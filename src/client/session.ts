@@ -194,6 +194,8 @@ export class Session {
     leaveOff(wanted, this.streams);
     this.#wanted.delete(id);
     this.streams.forget(id);
+    // What it is left with is not kept up any more.
+    wanted.receiver.disconnected("closed");
     if (this.hello !== undefined) this.#send({ type: "unsubscribe", subscription: id });
   }
 
@@ -350,7 +352,10 @@ export class Session {
     this.#redial.close();
     this.#stopAsking();
     const error = new TickwireError("closed", "the client was closed");
-    for (const { settle } of this.#wanted.values()) settle?.reject(error);
+    for (const { settle, receiver } of this.#wanted.values()) {
+      settle?.reject(error);
+      receiver.disconnected(error.message);
+    }
     this.#wanted.clear();
   }
 }
