@@ -1,3 +1,4 @@
+import { BAR_COLUMNS } from "../client/bar-table.ts";
 import type { BarFields, LiveBars } from "../client/index.ts";
 import { TIMEFRAME_MICROS, TIMEFRAMES, type Timeframe } from "../market/timeframe.ts";
 
@@ -10,21 +11,7 @@ export type FillGaps =
   /** A bar of which every price is NaN, without volume. */
   | "null";
 
-const COLUMNS = [
-  "openTime",
-  "closeTime",
-  "open",
-  "high",
-  "low",
-  "close",
-  "volume",
-  "quoteVolume",
-  "vwap",
-  "buyVolume",
-  "sellVolume",
-  "unknownVolume",
-  "tradeCount",
-] as const;
+const COLUMNS = [...BAR_COLUMNS, "unknownVolume"] as const;
 
 export type ColumnName = (typeof COLUMNS)[number];
 const PRICES: ReadonlySet<string> = new Set(["open", "high", "low", "close"]);
