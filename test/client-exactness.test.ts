@@ -129,6 +129,41 @@ test("subscriptions that begin later do not go on from where others were", () =>
     return client;
   }));
 
+test("a connection that is lost in the past of one subscription leaves the other where it was", () =>
+  withDouble(async (double) => {
+    double.onSaid = (heard, message) => {
+      const isFirst = message.symbols === "A";
+      const stream = isFirst ? described(10) : described(10, 65, "B");
+      if (double.heard.length === 1) {
+        heard.send(acknowledged(message, [stream]));
+        heard.send(tradeFrame({ position: 101 + stream.stream, seq: 11, stream: stream.stream }));
+        return;
+      }
+      if (double.heard.length > 2) return;
+      heard.send({ ...acknowledged(message, [{ ...stream, seq: isFirst ? 1 : 0 }]), resume: "restarted" });
+      heard.send({ type: "replay_begin", id: message.id });
+      if (isFirst) {
+        heard.send(tradeFrame({ epoch: 2, position: 5, seq: 1 }));
+        heard.send({ type: "replay_end", id: message.id, epoch: 2, position: 6 });
+      } else heard.send(tradeFrame({ position: 180, seq: 12, stream: 65 }));
+    };
+    const client = await connect(double.url, SOON);
+    const seen: number[] = [];
+    for (const symbols of ["A", "B"]) {
+      const trades = await client.subscribe({ channels: "trades", symbols });
+      trades.on("trade", ({ sequence }) => seen.push(sequence));
+    }
+    await eventually(() => seen.length === 2, "a trade of each");
+    double.hello = { epoch: 2, position: 6, mode: "live" };
+    double.heard[0]!.socket.terminate();
+    await eventually(() => seen.length === 4, "the pasts");
+    double.heard[1]!.socket.terminate();
+    const [first, second] = await said(double, 2, 2);
+    assert.deepEqual(first!.resume, { epoch: 2, position: 5, held: { [TRADES]: 1 } });
+    assert.deepEqual(second!.resume, { epoch: 1, position: 180, held: { 65: 12 } });
+    return client;
+  }));
+
 test("a change asks for no past again, and a change that is refused leaves everything as it was", () =>
   withDouble(async (double) => {
     double.onSaid = (heard, message) => {

@@ -74,9 +74,10 @@ export class Session {
   #lost(reason: string): void {
     const { streams } = this;
     this.#lostAt = this.#now();
-    this.hello = undefined;
     this.#stopAsking();
-    for (const wanted of this.#wanted.values()) leaveOff(wanted, streams);
+    const where = [...this.#wanted.values()].map((wanted) => ({ wanted, place: this.#standing(wanted) }));
+    for (const { wanted, place } of where) leaveOff(wanted, place);
+    this.hello = undefined;
     streams.endRefills();
     this.#refills.clear();
     this.#pings.forget();
@@ -86,7 +87,12 @@ export class Session {
   /** Tells where a subscription stands at any time, and when it was left where it stood then. */
   whereOf(id: number): () => Cursor | undefined {
     const wanted = this.#wanted.get(id);
-    return () => wanted && standingOf(wanted, this.streams);
+    return () => wanted && this.#standing(wanted);
+  }
+
+  #standing(wanted: Wanted): Cursor | undefined {
+    const isPast = [...this.#wanted.values()].some(({ isReplaying }) => isReplaying);
+    return standingOf(wanted, this.streams, this.hello?.epoch ?? 0, isPast);
   }
 
   #fail(error: TickwireError): void {
@@ -191,7 +197,7 @@ export class Session {
   detach(id: number): void {
     const wanted = this.#wanted.get(id);
     if (wanted === undefined) return;
-    leaveOff(wanted, this.streams);
+    leaveOff(wanted, this.#standing(wanted));
     this.#wanted.delete(id);
     this.streams.forget(id);
     // What it is left with is not kept up any more.

@@ -7,10 +7,17 @@ import type { Wanted } from "./wanted.ts";
  * Where subscriptions stand on a connection: what each goes on from on the next one, and what it begins after on this one.
  */
 
-/** Where a subscription stands: everything up to it was handed on. Undefined while it has not begun. */
-export function standingOf(wanted: Wanted, streams: Streams): Cursor | undefined {
+/**
+ * Where a subscription stands: everything up to it was handed on. Undefined while it has not begun. While another one of
+ * the connection, which is `epoch`'s, goes through its past, what came last says nothing of this one: it stands where its
+ * own last frame did.
+ */
+export function standingOf(wanted: Wanted, streams: Streams, epoch: number, isPast: boolean): Cursor | undefined {
   if (!wanted.isAcked || isUntouched(wanted, streams)) return wanted.resume;
-  return { epoch: streams.epoch, position: streams.position, held: streams.held(wanted.attached.id) };
+  const { id } = wanted.attached;
+  const own = isPast && !wanted.isReplaying ? streams.lastOf(id, epoch) : undefined;
+  if (own !== undefined) return { epoch, position: own, held: streams.held(id, epoch) };
+  return { epoch: streams.epoch, position: streams.position, held: streams.held(id, streams.epoch) };
 }
 
 /** True while a past that was asked for by its time has not begun to come. */
@@ -20,8 +27,8 @@ function isUntouched({ isReplaying, resume, attached }: Wanted, streams: Streams
 }
 
 /** Keeps where a subscription stood; one that this connection had not got to stands where it did before. */
-export function leaveOff(wanted: Wanted, streams: Streams): void {
-  wanted.resume = standingOf(wanted, streams);
+export function leaveOff(wanted: Wanted, place: Cursor | undefined): void {
+  wanted.resume = place;
   if (wanted.resume !== undefined) wanted.hasBegun = true;
   wanted.isAcked = false;
 }

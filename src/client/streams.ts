@@ -225,6 +225,7 @@ export class Streams {
       known.info.resumable === acked.resumable
     ) {
       if (known.refill !== undefined) return known.info;
+      if (known.epoch !== epoch) this.#at[known.slot] = 0;
       known.epoch = epoch;
       this.#held[known.slot] = held ?? UNKNOWN;
       return known.info;
@@ -298,12 +299,25 @@ export class Streams {
     return position;
   }
 
-  /** The last sequences of the epoch that came last, by stream: of one subscription, or of all. */
-  held(of?: number): Record<string, number> {
+  /** The position of the last frame of a subscription in an epoch; undefined when there was none. */
+  lastOf(owner: number, epoch: number): number | undefined {
+    let last = 0;
+    let before = Number.POSITIVE_INFINITY;
+    for (const track of this.#tracks.values()) {
+      if (track.owner !== owner || track.epoch !== epoch) continue;
+      const at = this.#at[track.slot] as number;
+      last = Math.max(last, at);
+      if (track.refill !== undefined) before = Math.min(before, at);
+    }
+    return last === 0 ? undefined : Math.min(last, before);
+  }
+
+  /** The last sequences of a subscription's streams in an epoch. */
+  held(owner: number, epoch: number): Record<string, number> {
     const held: Record<string, number> = {};
-    for (const [stream, { epoch, slot, owner }] of this.#tracks) {
-      const last = this.#held[slot] as number;
-      if (epoch === this.epoch && last !== UNKNOWN && (of === undefined || of === owner)) held[stream] = last;
+    for (const [stream, track] of this.#tracks) {
+      const last = this.#held[track.slot] as number;
+      if (track.owner === owner && track.epoch === epoch && last !== UNKNOWN) held[stream] = last;
     }
     return held;
   }
