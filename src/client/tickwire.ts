@@ -9,6 +9,7 @@ import type { CursorFile } from "./cursor-file.ts";
 import { Emitter } from "./emitter.ts";
 import { TickwireError } from "./errors.ts";
 import type { QueueLimits } from "./event-queue.ts";
+import { JournalStart } from "./journal-start.ts";
 import { type Lag, LagMeter } from "./lag.ts";
 import type { Hello } from "./message.ts";
 import type { ConnectOptions, Mode } from "./options.ts";
@@ -20,8 +21,6 @@ import { StreamCounters } from "./streams.ts";
 import { type GapEvent, Subscription } from "./subscription.ts";
 
 const HEARTBEAT_MS = 5_000;
-/** A program that has asked for nothing for so long has asked for all that it wants. */
-const BEGIN_MS = 50;
 /** A server allows 256 subscriptions a connection. */
 const MAX_SPECS = 200;
 
@@ -88,15 +87,11 @@ export class Tickwire {
   #url = "";
   #isClosed = false;
   readonly #isJournal: boolean;
-  #play: (() => void) | undefined;
-  /** Requests that have not been answered. */
-  #pending = 0;
-  #beginning: TimerHandle;
+  readonly #start: JournalStart;
   #end!: () => void;
   #fail!: (error: TickwireError) => void;
 
   constructor(urls: readonly URL[], options: ConnectOptions, cursor: CursorFile | undefined, own?: OwnSource) {
-    this.#play = own?.play;
     this.#isJournal = own?.play !== undefined;
     this.#urls = urls;
     this.#options = options;
@@ -110,6 +105,8 @@ export class Tickwire {
     // Who does not ask how it ended is not to be ended by it.
     this.closed.catch(() => {});
     this.#context = this.#makeContext(own !== undefined);
+    const hasAsked = () => this.#sessions.some(({ specs }) => specs.length > 0);
+    this.#start = new JournalStart(own?.play, this.#timers, hasAsked);
   }
 
   #makeContext(retryAtOnce: boolean): SessionContext {
@@ -236,27 +233,7 @@ export class Tickwire {
       session = this.#addSession();
       session.start();
     }
-    return { session, attached: await this.#asked(session.attach(spec, receiver, begins)) };
-  }
-
-  /** What is replayed begins when all that a program asks for in a row was answered: nothing of it is missed. */
-  async #asked<T>(answer: Promise<T>): Promise<T> {
-    this.#pending += 1;
-    try {
-      return await answer;
-    } finally {
-      this.#pending -= 1;
-      if (this.#play !== undefined) {
-        this.#timers.clearTimeout(this.#beginning);
-        this.#beginning = this.#timers.setTimeout(() => this.#begin(), BEGIN_MS);
-      }
-    }
-  }
-
-  #begin(): void {
-    if (this.#pending > 0 || this.#sessions.every(({ specs }) => specs.length === 0)) return;
-    this.#play?.();
-    this.#play = undefined;
+    return { session, attached: await this.#start.asked(session.attach(spec, receiver, begins)) };
   }
 
   /** Local order books, kept from snapshot and changes; resolves once each is live, or refused. */
@@ -278,7 +255,7 @@ export class Tickwire {
       onThrow: (error, event) => this.#threw(error, event),
       gap: (gap) => this.#emitter.emit("gap", gap),
       isJournal: this.#isJournal,
-      get: (path) => this.#asked(this.#get(path)),
+      get: (path) => this.#start.asked(this.#get(path)),
       onEnd: (end) => {
         this.#ending.add(end);
         return () => this.#ending.delete(end);
