@@ -1,10 +1,15 @@
 import { TickwireError } from "./errors.ts";
 import type { Socket, SocketEvents } from "./socket.ts";
 
+/** Nothing that a server says is longer: a frame has 64 KiB at most, an ack a thousand streams. */
+const MAX_MESSAGE_BYTES = 4 * 2 ** 20;
+/** So much of an answer that is no WebSocket's is told. */
+const MAX_ANSWER_LENGTH = 1000;
+
 /** A WebSocket of the package `ws`, which hands messages over as bytes without a copy. Node only. */
 export async function openNodeSocket(url: URL, protocols: readonly string[], events: SocketEvents): Promise<Socket> {
   const { WebSocket } = await loadWs();
-  const socket = new WebSocket(url, [...protocols], { perMessageDeflate: false });
+  const socket = new WebSocket(url, [...protocols], { perMessageDeflate: false, maxPayload: MAX_MESSAGE_BYTES });
   let error = "";
   socket.on("open", () => events.open());
   socket.on("message", (data: Uint8Array, isBinary: boolean) => {
@@ -14,7 +19,7 @@ export async function openNodeSocket(url: URL, protocols: readonly string[], eve
   socket.on("unexpected-response", (_request, response) => {
     let text = "";
     response.setEncoding("utf8").on("data", (part: string) => {
-      text += part;
+      text = (text + part).slice(0, MAX_ANSWER_LENGTH);
     });
     response.on("end", () => {
       error = `${response.statusCode} ${text}`;

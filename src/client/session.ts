@@ -301,8 +301,9 @@ export class Session {
     this.#send({ type: "fetch", id: this.#lastId, stream: info.stream, from, to });
   }
 
-  #refused(id: number | null, code: string, message: string): void {
-    const error = new TickwireError(code as "bad_request", message);
+  #refused(id: number | null, code: unknown, message: unknown): void {
+    const isError = typeof code === "string" && typeof message === "string";
+    const error = new TickwireError(isError ? (code as "bad_request") : "protocol", String(message));
     const track = id === null ? undefined : this.#refills.get(id);
     if (id !== null && track !== undefined) return this.#refilled(id, track);
     const wanted = id === null ? undefined : this.#wanted.get(id);
@@ -318,7 +319,7 @@ export class Session {
       // On this connection it is still what it was.
       if (wanted.isAcked) return;
     } else this.#context.error(error);
-    this.#askAgain(wanted, code);
+    this.#askAgain(wanted, error.code);
   }
 
   /** A subscription was there, and this server has not got it, or not now. */
