@@ -5,7 +5,9 @@ import { connect, type Tickwire, TickwireError } from "../src/client/index.ts";
 import { StreamCounters, Streams } from "../src/client/streams.ts";
 import { Subscription } from "../src/client/subscription.ts";
 import { SystemClock } from "../src/std/clock.ts";
+import { Random } from "../src/std/random.ts";
 import { described, tradeFrame } from "./client-double.ts";
+import { FaultProxy } from "./fault-proxy.ts";
 import { eventually } from "./gateway.ts";
 import { type Served, serve, settled, spot, type Venue } from "./serve.ts";
 
@@ -285,4 +287,36 @@ test("what comes with the ack is kept until handlers are there, in no more memor
     prices,
     frames.map((_, index) => index + 1),
   );
+});
+
+test("more is asked for than a server reads at once: all of it is answered, also on the next connection", async (t) => {
+  const served = await serve({ graceMs: 600_000, limits: { controlMessagesPerSecond: 50, controlMessageBurst: 200 } });
+  const [venue] = served.venues as [Venue, Venue];
+  venue.list(spot(300));
+  venue.up();
+  const proxy = await FaultProxy.start({ target: served.port, random: new Random(1) });
+  const client = await connect(`ws://127.0.0.1:${proxy.port}`, { reconnect: { baseMs: 10, maxMs: 20 } });
+  t.after(async () => {
+    await client.close();
+    await proxy.close();
+    await served.stop();
+  });
+  const errors: TickwireError[] = [];
+  client.on("error", (error) => errors.push(error));
+  const ask = (from: number, count: number) =>
+    Promise.all(
+      Array.from({ length: count }, (_, index) =>
+        client.subscribe({ channels: "trades", symbols: `A${from + index}/USDT`, exchanges: "test-a" }),
+      ),
+    );
+  for (const each of await ask(0, 90)) void each.close();
+  assert.equal((await ask(100, 90)).length, 90);
+  await ask(190, 105);
+  let returns = 0;
+  client.on("reconnect", () => {
+    returns += 1;
+  });
+  proxy.fault("cut", { how: "reset" });
+  await eventually(() => returns === client.stats.connections, "the return");
+  assert.deepEqual(errors, []);
 });

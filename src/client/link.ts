@@ -1,6 +1,8 @@
+import type { Clock } from "../std/clock.ts";
 import type { TimerHandle, Timers } from "../std/timers.ts";
 import { TickwireError } from "./errors.ts";
 import { checkToken, type TokenProvider } from "./options.ts";
+import { Pacer } from "./pacer.ts";
 import { openSocket, type Socket } from "./socket.ts";
 
 const PROTOCOL = "tickwire.v1.flatbuffers";
@@ -13,6 +15,7 @@ const CLOSE_MS = 1_000;
 export interface LinkOptions {
   heartbeatMs: number;
   token: TokenProvider | undefined;
+  clock: Clock;
   timers: Timers;
 }
 
@@ -30,6 +33,7 @@ export interface LinkEvents {
 export class Link {
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
+  readonly #pacer: Pacer;
   #socket: Socket | undefined;
   #watch: TimerHandle;
   #closing: TimerHandle;
@@ -41,6 +45,7 @@ export class Link {
   constructor(url: URL, options: LinkOptions, events: LinkEvents) {
     this.#options = options;
     this.#events = events;
+    this.#pacer = new Pacer(options.clock, options.timers, (message) => this.#socket?.send(JSON.stringify(message)));
     this.#open(url).catch((error: unknown) => {
       if (this.#hasEnded) return;
       const isFinal = error instanceof TickwireError && (error.code === "not_here" || error.code === "bad_option");
@@ -100,12 +105,13 @@ export class Link {
   }
 
   send(message: object): void {
-    this.#socket?.send(JSON.stringify(message));
+    this.#pacer.send(message);
   }
 
   /** Ends it at once. */
   end(): void {
     this.#hasEnded = true;
+    this.#pacer.end();
     this.#options.timers.clearTimeout(this.#watch);
     this.#socket?.terminate();
   }
@@ -115,6 +121,7 @@ export class Link {
     const socket = this.#socket;
     const { timers } = this.#options;
     this.#hasEnded = true;
+    this.#pacer.end();
     timers.clearTimeout(this.#watch);
     if (socket === undefined) return;
     this.#closing = timers.setTimeout(() => socket.terminate(), CLOSE_MS);

@@ -3,6 +3,7 @@ import { hasTimeframes, instrumentOf, slotIn, timeframeOfSlot } from "../market/
 import { CLOSE_POLICY, CLOSE_TOO_LARGE, RequestError } from "../market/errors.ts";
 import type { Instrument } from "../market/instrument.ts";
 import { TIMEFRAMES } from "../market/timeframe.ts";
+import { TokenBucket } from "../std/token-bucket.ts";
 import type { MaxLag } from "./catch-up.ts";
 import { isReplayable } from "./catch-up.ts";
 import type { SocketData } from "./client.ts";
@@ -19,7 +20,6 @@ import { idOf, readRequest } from "./request.ts";
 import type { Selection } from "./selection.ts";
 import { resolve } from "./selection.ts";
 import type { Services } from "./services.ts";
-import { TokenBucket } from "./token-bucket.ts";
 
 /** Above so many streams the ack gives a count, and each is announced as it is joined. A list stops there too. */
 const MAX_STREAMS_IN_ACK = 1000;
