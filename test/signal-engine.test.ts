@@ -1,5 +1,8 @@
 /** The signal engine: features, predictors, the rule, and an executor that is really called. */
 import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { BarColumns, type FillGaps } from "../src/bot/bar-columns.ts";
 import {
@@ -8,6 +11,7 @@ import {
   createSignalEngine,
   DEFAULT_FEATURES,
   type Executor,
+  type Feature,
   featuresOf,
   ListOrderPublisher,
   type MarketBar,
@@ -26,6 +30,7 @@ import type { BarRow, LiveBars } from "../src/client/index.ts";
 import { TIMEFRAME_MICROS, TIMEFRAMES, type Timeframe } from "../src/market/timeframe.ts";
 import { Random } from "../src/std/random.ts";
 import { eventually, listed, startGateway } from "./gateway.ts";
+import { ServerProcess } from "./server-process.ts";
 
 const START = 1_700_000_040e6;
 
@@ -304,6 +309,61 @@ test("a predictor that is slower than bars close gets the newest, one at a time"
     [1, 4],
   );
   assert.deepEqual([engine.stats.predictions, engine.stats.skipped], [2, 2]);
+});
+
+test("bars that come together, because they were missed, are not predicted by what came after them", async () => {
+  const series = new Series(rising(24));
+  const stage = new Stage(series);
+  const engine = stage.engine({ predictor: says(0.9, 0.9) });
+  const { exchange, symbol, timeframe } = series;
+  const rows = [1, 2, 3].map((close) => series.add(close) as BarRow);
+  for (const row of rows) stage.stream.tell("bar", { ...row, exchange, symbol, timeframe } as MarketBar);
+  await settle();
+  const [only, ...others] = stage.of<Signal>("signal");
+  assert.deepEqual([only?.price, others], [3, []]);
+  assert.equal(engine.stats.skipped, 2);
+});
+
+test("after a stop, the engine's or its stream's, the executor is not called", async () => {
+  for (const isStream of [false, true]) {
+    const series = new Series(rising(24));
+    const stage = new Stage(series);
+    const waiting: ((probability: number) => void)[] = [];
+    const predictor: Predictor = { predict: () => new Promise((resolve) => waiting.push(resolve)) };
+    const engine = stage.engine({ predictor, executor: { submit: () => assert.fail("called") } });
+    stage.close(series, 1);
+    stage.close(series, 2);
+    if (isStream) await stage.stream.stop();
+    else engine.stop();
+    waiting.shift()?.(0.9);
+    await settle();
+    assert.deepEqual(waiting, []);
+    assert.deepEqual([engine.stats.signals, engine.stats.errors], [0, 0]);
+  }
+});
+
+test("in a replay every bar is predicted, by what there was when it closed, however fast it is", async (t) => {
+  const journal = mkdtempSync(join(tmpdir(), "tickwire-signals-"));
+  t.after(() => rmSync(journal, { recursive: true }));
+  const recorder = new ServerProcess(["record", journal, "--feeds=sim-a", "--symbols=BTC/USDT,ETH/USDT"]);
+  await eventually(() => readdirSync(journal).length > 0, "a journal");
+  await new Promise((resolve) => setTimeout(resolve, 6000));
+  await recorder.end("SIGTERM");
+  const subscriptions = [{ exchange: "sim-a", symbols: ["BTC/USDT", "ETH/USDT"] }];
+  await using stream = createMarketStream({ journal, subscriptions, timeframes: ["1s"] });
+  let bars = 0;
+  stream.on("bar", () => {
+    bars += 1;
+  });
+  const closed: Feature = { name: "closed", of: ({ closeTime, length }) => closeTime[length - 1] as number };
+  const predictor: Predictor = { predict: () => Promise.resolve(0.9) };
+  const engine = createSignalEngine({ stream, predictor, minBars: 1, features: [closed] });
+  stream.on("prediction", ({ time, features }) => assert.equal(features.closed, time));
+  stream.on("error", (error) => assert.fail(error));
+  await stream.start();
+  await stream.ended;
+  assert.ok(bars > 6, `${bars} bars`);
+  assert.deepEqual([engine.stats.predictions, engine.stats.skipped], [bars, 0]);
 });
 
 test("signals become orders: through a risk gate, numbered, and the same bar has the same id again", async () => {

@@ -40,16 +40,26 @@ export interface SignalStats {
   signals: number;
   executed: number;
   errors: number;
-  /** Bars that closed while the one before was still being predicted, and were not the newest afterwards. */
+  /** Bars that were not the newest any more when it was their turn, or when they were told: those that were missed. */
   skipped: number;
 }
 
+/** What is looked at when a bar closes; what comes later changes none of it. */
+interface Seen {
+  readonly bar: MarketBar;
+  readonly features: Readonly<Record<string, number>>;
+  readonly inexact: boolean;
+}
+
 const UNDECIDED = 0.5;
+/** Bars of a series that wait for their prediction: the market does not, a replay has each predicted. */
+const MAX_WAITING = 1;
+const MAX_WAITING_OF_REPLAY = 65_536;
 
 /**
  * From bars to features, a prediction, a signal, and to the executor. One bar of a series at a time, in order; who is
- * slower than bars close gets the newest. Predictions and signals are events of the stream. An engine is stopped with its
- * stream.
+ * slower than bars close gets the newest, but in a replay, whose time is not the program's, every one. Predictions and
+ * signals are events of the stream. An engine is stopped with its stream.
  */
 export class SignalEngine {
   readonly stats: SignalStats = { predictions: 0, signals: 0, executed: 0, errors: 0, skipped: 0 };
@@ -63,9 +73,10 @@ export class SignalEngine {
   readonly #minBars: number;
   readonly #dryRun: boolean;
   readonly #latest = new Map<string, Latest>();
-  /** Series that are being predicted, and the bar that is next. */
-  readonly #busy = new Map<string, MarketBar | undefined>();
+  /** Series that are being predicted, and the bars that are next. */
+  readonly #waiting = new Map<string, Seen[]>();
   readonly #off: () => void;
+  #isStopped = false;
 
   /** Throws `bad_config`. */
   constructor(options: SignalEngineOptions) {
@@ -84,41 +95,60 @@ export class SignalEngine {
     this.#minBars = minBars;
     this.#rule = options.signal ?? thresholdSignal(threshold);
     this.#off = stream.on("bar", (bar) => this.#take(bar));
+    void stream.ended.then(() => this.stop());
   }
 
   #take(bar: MarketBar): void {
     if (this.#timeframes?.includes(bar.timeframe) === false) return;
+    const seen = this.#look(bar);
+    if (seen === undefined) return;
     const key = keyOf(bar);
-    if (this.#busy.has(key)) {
-      if (this.#busy.get(key) !== undefined) this.stats.skipped += 1;
-      this.#busy.set(key, bar);
+    const waiting = this.#waiting.get(key);
+    if (waiting === undefined) {
+      this.#waiting.set(key, []);
+      void this.#work(key, seen);
       return;
     }
-    this.#busy.set(key, undefined);
-    void this.#work(key, bar);
+    const most = this.#stream.client?.mode === "replay" ? MAX_WAITING_OF_REPLAY : MAX_WAITING;
+    for (; waiting.length >= most; waiting.shift()) this.stats.skipped += 1;
+    waiting.push(seen);
+  }
+
+  /** Undefined while there are too few bars, and for a bar after which others have closed already. */
+  #look(bar: MarketBar): Seen | undefined {
+    const { exchange, symbol, timeframe } = bar;
+    try {
+      const bars = this.#stream.bars(symbol, timeframe, { exchange, limit: this.#bars });
+      if (bars.length < this.#minBars) return undefined;
+      if (bars.at(-1)?.openTime !== bar.openTime) {
+        this.stats.skipped += 1;
+        return undefined;
+      }
+      return { bar, features: featuresOf(bars, this.#features), inexact: bars.inexact };
+    } catch (cause) {
+      this.#failed(new BotError("bad_prediction", `${symbol}: ${messageOf(cause)}`, { cause }));
+      return undefined;
+    }
   }
 
   /** Works off the bars of a series, as long as there is one. */
-  async #work(key: string, first: MarketBar): Promise<void> {
-    for (let bar: MarketBar | undefined = first; bar !== undefined; bar = this.#busy.get(key)) {
-      this.#busy.set(key, undefined);
+  async #work(key: string, first: Seen): Promise<void> {
+    const waiting = this.#waiting.get(key) as Seen[];
+    for (let seen: Seen | undefined = first; seen !== undefined; seen = waiting.shift()) {
       try {
-        await this.#judge(key, bar);
+        await this.#judge(key, seen);
       } catch (error) {
         this.#failed(error instanceof BotError ? error : new BotError("bad_prediction", messageOf(error)));
       }
     }
-    this.#busy.delete(key);
+    this.#waiting.delete(key);
   }
 
-  async #judge(key: string, bar: MarketBar): Promise<void> {
+  async #judge(key: string, { bar, features, inexact }: Seen): Promise<void> {
     const { exchange, symbol, timeframe } = bar;
-    const bars = this.#stream.bars(symbol, timeframe, { exchange, limit: this.#bars });
-    if (bars.length < this.#minBars) return;
-    const features = featuresOf(bars, this.#features);
     const series = { exchange, symbol, timeframe };
     const probability = await this.#predict(series, features);
-    const { inexact } = bars;
+    if (this.#isStopped) return;
     const judged = { ...series, time: bar.closeTime, price: bar.close, probability, inexact };
     const prediction: Prediction = { ...judged, features };
     const said = this.#rule(probability);
@@ -167,9 +197,11 @@ export class SignalEngine {
     return this.#latest.get(keys[0] ?? "");
   }
 
-  /** Looks at no more bars; what is under way is finished. */
+  /** Looks at no more bars; nothing comes of what is being predicted, nor of what waits. */
   stop(): void {
+    this.#isStopped = true;
     this.#off();
+    for (const waiting of this.#waiting.values()) waiting.length = 0;
   }
 }
 
