@@ -52,6 +52,22 @@ test("every event of a journal comes once, in order, and the client ends with it
   assert.deepEqual(missed, []);
 });
 
+test("a program that is slower than its journal gets the end of it, too", async (t) => {
+  const { directory, prices } = await written(t);
+  const client = await connect({ journal: directory });
+  t.after(() => client.close());
+  const tape = await client.subscribe({ channels: "trades", symbols: "*" });
+  const seen: number[] = [];
+  tape.on("trade", ({ price }) => {
+    seen.push(price);
+    if (seen.length % 50 !== 0) return;
+    // The whole program is busy, and the server ends meanwhile.
+    for (const until = Date.now() + 200; Date.now() < until; );
+  });
+  await client.closed;
+  assert.deepEqual(seen, prices);
+});
+
 test("an iteration that takes its time gets every event, and ends", async (t) => {
   const { directory, prices } = await written(t);
   const client = await connect({ journal: directory });

@@ -50,7 +50,7 @@ async function withServer(server: OwnServer, options: ConnectOptions, isJournal:
   const reconnect = { baseMs: 20, maxMs: 100, ...options.reconnect };
   const own = isJournal ? { play: () => server.play() } : {};
   const client = new Tickwire([new URL(server.url)], { ...options, reconnect }, undefined, own);
-  server.ended.then((error) => (error === undefined ? client.close() : client.giveUp(error)));
+  server.ended.then((error) => (error === undefined ? client.closeWhenRead() : client.giveUp(error)));
   client.closed.then(server.stop, server.stop);
   try {
     return await client.open();

@@ -343,6 +343,15 @@ export class Tickwire {
     }
   }
 
+  /** The server has ended: what it had sent by then is read, and the client is closed with its last connection. */
+  closeWhenRead(): void {
+    const close = () => {
+      if (this.#sessions.every(({ isLive }) => !isLive)) void this.close();
+    };
+    this.#emitter.on("disconnect", close);
+    close();
+  }
+
   /** Ends the client with an error. */
   giveUp(error: TickwireError): void {
     if (this.#isClosed) return;
