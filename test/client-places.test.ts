@@ -135,3 +135,11 @@ test("no more than 256 are kept of those that are not there", () => {
   const kept = positions(new Places(left(...many)).now());
   assert.deepEqual([kept.length, kept[0], kept.at(-1)], [256, 44, 299]);
 });
+
+test("one that was refused leaves nothing that another could begin from", () => {
+  for (const earlier of [[], left([B, at(8)])]) {
+    const places = new Places(earlier);
+    places.claim(standing({ symbols: "NO/PE" })).end(undefined);
+    assert.deepEqual(places.claim(standing(A)).begins, earlier.length === 0 ? undefined : at(8));
+  }
+});

@@ -62,7 +62,7 @@ export class Places {
    */
   claim(standing: Standing): { begins: Cursor | undefined; end(where: Entry["where"]): void } {
     const asked = askedOf(standing.spec);
-    const free = this.#entries.filter(({ isFree }) => isFree);
+    const free = this.#entries.filter(({ isFree, place }) => isFree && place !== undefined);
     const same = free.find((each) => each.asked === asked);
     const entry = same ?? entryOf(asked, undefined);
     const begins = same === undefined ? this.#least(free.map(({ place }) => place as Cursor)) : same.place;
