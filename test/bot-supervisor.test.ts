@@ -250,3 +250,54 @@ test("a launch that fails is told, and tried again; the supervisor's end is the 
   await ended;
   assert.deepEqual([stage.phase(), stage.hooks.at(-1)], ["stopped", "1 stop external-request"]);
 });
+
+test("a bot that had failed is stopped by a stop, and says so", async (t) => {
+  const stage = new Stage(t, () => {
+    throw new Error("no such image");
+  });
+  await stage.start(1);
+  assert.equal(stage.phase(), "error");
+  await stage.tell("stop", { mode: "graceful", reason: "given up" });
+  assert.deepEqual([stage.phase(), stage.supervisor.status.reason], ["stopped", "given up"]);
+  await stage.pass(120_000);
+  assert.equal(stage.launches.length, 1);
+});
+
+test("a listener that throws keeps no bot from being started and stopped", async (t) => {
+  const stage = new Stage(t);
+  stage.supervisor.on("status", () => {
+    throw new Error("mine");
+  });
+  await stage.start(1);
+  assert.equal(stage.phase(), "running");
+  await stage.tell("stop", { mode: "graceful" });
+  await stage.pass(1000);
+  assert.equal(stage.phase(), "stopped");
+});
+
+test("a channel that fails at once is left alone for a while, and then asked again", async () => {
+  const time = new ManualTime();
+  const over = new AbortController();
+  let asked = 0;
+  const receive = async () => {
+    asked += 1;
+    throw new Error("the connection is closed");
+  };
+  const launch = () => assert.fail("launched");
+  const options = { botId: "b", control: { receive }, launch, logger: new Log(), clock: time, timers: time };
+  const ended = new BotSupervisor(options).run({ signal: over.signal });
+  await settled();
+  assert.equal(asked, 1);
+  time.advance(1000);
+  await settled();
+  assert.equal(asked, 2);
+  over.abort();
+  await ended;
+});
+
+test("a message that comes while the bot is being made is for the bot", async (t) => {
+  const stage = new Stage(t);
+  await Promise.all([stage.start(1), stage.tell("pause")]);
+  await settled();
+  assert.deepEqual(stage.hooks, ["1 start", "1 event pause"]);
+});

@@ -7,7 +7,8 @@ import type { Awaitable, StopReason } from "./bot-base.ts";
 import { type BotCommand, parseBotCommand } from "./command-contract.ts";
 import type { Logger } from "./context.ts";
 import { type ControlChannel, type ControlMessage, QueueControlChannel } from "./control.ts";
-import { messageOf } from "./errors.ts";
+import { BotError, messageOf } from "./errors.ts";
+import { pause } from "./pending-read.ts";
 import type { BotRuntime } from "./runtime.ts";
 import { snakeNames } from "./wire-names.ts";
 
@@ -54,6 +55,11 @@ export interface SupervisorOptions {
 const RESTART: BackoffOptions = { baseMs: 1000, maxMs: 60_000, healthyAfterMs: 60_000 };
 /** Ids of commands that came, to know those that come twice. */
 const MAX_KNOWN_COMMANDS = 1000;
+/** A channel that answers with nothing, or fails, is asked again after so many milliseconds. */
+const IDLE_MS = 50;
+const FAILED_MS = 1000;
+/** The longest delay that a timer of Node knows. */
+const LONGEST_MS = 2 ** 31 - 1;
 /** Failures: it is started again. Whatever else a bot ends by is its own will, or somebody's. */
 const FAILURES: ReadonlySet<StopReason> = new Set(["max-errors", "start-failed"]);
 
@@ -74,7 +80,9 @@ export class BotSupervisor extends EventEmitter<{ status: [status: BotStatus] }>
   #status: BotStatus;
   #wanted: Wanted | undefined;
   #stopBy: { reason: StopReason; timeoutMs: number | undefined } = { reason: "runtime_shutdown", timeoutMs: undefined };
-  #running: { wanted: Wanted; runtime: BotRuntime; control: QueueControlChannel; ended: Promise<void> } | undefined;
+  #running: { wanted: Wanted; runtime: BotRuntime; ended: Promise<void> } | undefined;
+  /** Of the bot that runs, or is being made. */
+  #control: QueueControlChannel | undefined;
   #timer: TimerHandle;
   /** One step at a time. */
   #work: Promise<void> = Promise.resolve();
@@ -102,14 +110,25 @@ export class BotSupervisor extends EventEmitter<{ status: [status: BotStatus] }>
   /** Obeys until `signal` is aborted; then the bot is stopped, and this resolves. */
   async run({ signal }: { signal: AbortSignal }): Promise<void> {
     while (!signal.aborted) {
-      try {
-        const message = await this.#options.control.receive({ signal });
-        if (message !== undefined) this.take(message);
-      } catch (error) {
-        this.#log.warn({ error: messageOf(error) }, "supervisor_control_failed");
-      }
+      const idleMs = await this.#receive(signal);
+      if (idleMs > 0) await pause(idleMs, signal, this.#timers);
     }
     await this.stop("external-request");
+  }
+
+  /** Takes the next message; returns how long the channel is left alone then. */
+  async #receive(signal: AbortSignal): Promise<number> {
+    try {
+      const message = await this.#options.control.receive({ signal });
+      if (message === undefined) return IDLE_MS;
+      this.take(message);
+      return 0;
+    } catch (error) {
+      if (signal.aborted) return 0;
+      this.#log.warn({ error: messageOf(error) }, "supervisor_control_failed");
+      // The channel is well where a message cannot be read, or is one too many for the bot.
+      return error instanceof BotError && ["bad_message", "queue_full"].includes(error.code) ? 0 : FAILED_MS;
+    }
   }
 
   /** Takes a message: a command, or one for the bot. */
@@ -121,7 +140,7 @@ export class BotSupervisor extends EventEmitter<{ status: [status: BotStatus] }>
       } catch (error) {
         this.#log.warn({ error: messageOf(error) }, "supervisor_command_refused");
       }
-    } else this.#running?.control.put(message);
+    } else this.#control?.put(message);
   }
 
   /** Takes a command; what it wants is brought about in the background, and told by `status`. */
@@ -157,6 +176,8 @@ export class BotSupervisor extends EventEmitter<{ status: [status: BotStatus] }>
   #later(delayMs: number): void {
     this.#timers.clearTimeout(this.#timer);
     if (delayMs === 0) void this.#step();
+    else if (delayMs > LONGEST_MS)
+      this.#timer = this.#timers.setTimeout(() => this.#later(delayMs - LONGEST_MS), LONGEST_MS);
     else this.#timer = this.#timers.setTimeout(() => void this.#step(), delayMs);
   }
 
@@ -167,6 +188,9 @@ export class BotSupervisor extends EventEmitter<{ status: [status: BotStatus] }>
     this.#work = this.#work.then(async () => {
       while (this.#running !== undefined && this.#stopOther()) await this.#running.ended;
       if (this.#wanted !== undefined && this.#running === undefined) await this.#launch(this.#wanted);
+      // A bot that had failed was told to stop: it is not started again.
+      const { reason } = this.#stopBy;
+      if (this.#wanted === undefined && this.#status.phase === "error") this.#tell({ phase: "stopped", reason });
     });
     return this.#work;
   }
@@ -182,6 +206,7 @@ export class BotSupervisor extends EventEmitter<{ status: [status: BotStatus] }>
     const { image, configRevision: configRev } = wanted;
     this.#tell({ phase: "starting", image, configRev, forcedStop: false, reason: undefined, error: undefined });
     const control = new QueueControlChannel(this.#timers);
+    this.#control = control;
     const startedAt = this.#now();
     let runtime: BotRuntime;
     try {
@@ -199,12 +224,13 @@ export class BotSupervisor extends EventEmitter<{ status: [status: BotStatus] }>
         this.#failed(wanted, messageOf(error), startedAt);
       },
     );
-    this.#running = { wanted, runtime, control, ended };
+    this.#running = { wanted, runtime, ended };
   }
 
   #ended(wanted: Wanted, reason: StopReason, forcedStop: boolean, startedAt: number): void {
     const error = this.#running?.runtime.stats.lastError;
     this.#running = undefined;
+    this.#control = undefined;
     if (FAILURES.has(reason)) return this.#failed(wanted, error ?? reason, startedAt, { reason, forcedStop });
     if (this.#wanted === wanted) this.#wanted = undefined;
     const isFenced = reason === "fenced";
@@ -212,6 +238,7 @@ export class BotSupervisor extends EventEmitter<{ status: [status: BotStatus] }>
   }
 
   #failed(wanted: Wanted, error: string, startedAt: number, more: Partial<BotStatus> = {}): void {
+    this.#control = undefined;
     this.#tell({ phase: "error", error, ...more });
     this.#backoff.wasGoodFor(this.#now() - startedAt);
     if (this.#wanted !== wanted) return;
@@ -222,7 +249,12 @@ export class BotSupervisor extends EventEmitter<{ status: [status: BotStatus] }>
   #tell(change: Partial<BotStatus>): void {
     this.#status = { ...this.#status, ...change, at: this.#now() };
     this.#log.info({ phase: this.#status.phase }, "supervisor_status");
-    this.emit("status", this.#status);
+    try {
+      this.emit("status", this.#status);
+    } catch (error) {
+      // What a listener throws must not keep the bot from being stopped.
+      this.#log.warn({ error: messageOf(error) }, "supervisor_listener_failed");
+    }
   }
 }
 
