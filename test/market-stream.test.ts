@@ -403,6 +403,54 @@ describe("streams of markets", { concurrency: true }, () => {
     for (const symbol of symbols) assert.equal(stream.bars(symbol, "1m").length, 0);
   });
 
+  test("a signal that was aborted before, or is during the start, stops the stream", async (t) => {
+    const stage = await Stage.open(t);
+    const stream = stage.stream({ subscriptions: [A0], signal: AbortSignal.abort() });
+    await stream.ended;
+    await assert.rejects(stream.start(), (error) => error instanceof BotError && error.code === "closed");
+    assert.equal(stream.client, undefined);
+  });
+
+  test("a stream of a client that was given stops also while that has no server, and leaves nothing in it", async (t) => {
+    const stage = await Stage.open(t);
+    const client = await connect(`ws://127.0.0.1:${stage.proxy.port}`, { reconnect: { baseMs: 10, maxMs: 20 } });
+    t.after(() => client.close());
+    const signals: (AbortSignal | undefined)[] = [];
+    const on = client.on.bind(client);
+    client.on = (name, handler, options) => {
+      signals.push(options?.signal);
+      return on(name, handler, options);
+    };
+    const stream = await stage.stream({ client, subscriptions: [A0] }).start();
+    stage.proxy.isRefusing = true;
+    stage.proxy.fault("cut", { how: "reset" });
+    await eventually(() => !client.isConnected, "the loss");
+    const asked = assert.rejects(stream.subscribe({ exchange: "test-a", symbols: ["A1/USDT", "A2/USDT"] }), BotError);
+    await stream.stop();
+    await asked;
+    stage.proxy.isRefusing = false;
+    await eventually(() => client.isConnected, "the return");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const { frames } = client.stats;
+    for (const index of [0, 1, 2]) stage.trade(index, 1);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    assert.equal(client.stats.frames, frames);
+    assert.ok(signals.length >= 5 && signals.every((signal) => signal?.aborted), "its listeners are gone");
+  });
+
+  test("what comes while instruments are being dropped leaves nothing behind", async (t) => {
+    const stage = await Stage.open(t);
+    const symbols = ["A0/USDT", "A1/USDT"];
+    const stream = await stage.stream({ subscriptions: [{ exchange: "test-a", symbols }] }).start();
+    stage.trade(1, 1);
+    await eventually(() => stage.of("trade").length === 1, "a trade");
+    const timer = setInterval(() => stage.trade(1, 2), 0);
+    await stream.unsubscribe({ exchange: "test-a", symbols: "A1/USDT" });
+    clearInterval(timer);
+    await stream.subscribe({ exchange: "test-a", symbols: "A1/USDT" });
+    assert.equal(stream.trades("A1/USDT").price.length, 0);
+  });
+
   test("metrics: seven figures and more, also as Prometheus text", async (t) => {
     const stage = await Stage.open(t);
     const stream = await stage.stream({ subscriptions: [A0] }).start();

@@ -16,7 +16,8 @@ export interface GatewayNews {
 export class GatewayWatch {
   state: GatewayState = { status: "disconnected", reason: "not started" };
   readonly #clock: Clock;
-  readonly #news: GatewayNews;
+  /** Undefined when it is over: a client that goes on does not keep what has ended. */
+  #news: GatewayNews | undefined;
   #away: { since: number; attempts: number; reason: string } | undefined;
   #isOver = false;
 
@@ -29,12 +30,12 @@ export class GatewayWatch {
     this.state = { status: "connecting", reason: "" };
   }
 
-  /** From now on the client's connection is followed. */
-  follow(client: Tickwire): void {
+  /** From now on the client's connection is followed, until `signal` is aborted. */
+  follow(client: Tickwire, signal: AbortSignal): void {
     this.state = { status: "connected", reason: "" };
-    client.on("disconnect", ({ reason }) => this.#lost(reason));
-    client.on("retry", ({ reason }) => this.#tries(reason));
-    client.on("reconnect", () => this.#isBack(client));
+    client.on("disconnect", ({ reason }) => this.#lost(reason), { signal });
+    client.on("retry", ({ reason }) => this.#tries(reason), { signal });
+    client.on("reconnect", () => this.#isBack(client), { signal });
     client.closed.then(
       () => this.end("closed"),
       (error: unknown) => this.fail(error),
@@ -45,7 +46,7 @@ export class GatewayWatch {
     if (this.#isOver) return;
     this.#away ??= { since: this.#clock.now(), attempts: 0, reason };
     this.state = { status: "reconnecting", reason };
-    this.#news.lost();
+    this.#news?.lost();
   }
 
   #tries(reason: string): void {
@@ -60,7 +61,7 @@ export class GatewayWatch {
     const { since, attempts, reason } = this.#away;
     this.#away = undefined;
     this.state = { status: "connected", reason: "" };
-    this.#news.back({ source: "gateway", attempts, reason, downtimeMs: (this.#clock.now() - since) / 1000 });
+    this.#news?.back({ source: "gateway", attempts, reason, downtimeMs: (this.#clock.now() - since) / 1000 });
   }
 
   fail(error: unknown): void {
@@ -75,6 +76,7 @@ export class GatewayWatch {
     if (this.#isOver) return;
     this.#isOver = true;
     this.state = state;
-    this.#news.over();
+    this.#news?.over();
+    this.#news = undefined;
   }
 }

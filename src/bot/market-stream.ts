@@ -63,7 +63,7 @@ export class MarketStream {
     this.#selections = [...(options.subscriptions ?? [])];
     for (const selection of this.#selections) readSelection(selection, this.#settings.timeframes);
     this.ended = new Promise((resolve) => this.#over.signal.addEventListener("abort", () => resolve()));
-    options.signal?.addEventListener("abort", () => void this.stop(), { once: true });
+    options.signal?.addEventListener("abort", () => void this.stop(), { once: true, signal: this.#over.signal });
     this.#gateway = new GatewayWatch(this.#settings.clock, {
       lost: () => this.#tellHealth(),
       back: (reconnect) => this.#isBack(reconnect),
@@ -81,6 +81,7 @@ export class MarketStream {
       correction: (bar) => this.tell("correction", bar),
       backfill: (backfill) => this.tell("backfill", backfill),
     });
+    if (options.signal?.aborted) void this.stop();
   }
 
   /**
@@ -93,15 +94,16 @@ export class MarketStream {
   }
 
   async #start(): Promise<this> {
+    const { signal } = this.#over;
+    if (signal.aborted) throw new BotError("closed", "the stream was stopped");
     this.#startedAt = this.#settings.clock.now();
     const client = await this.#connect();
     this.#client = client;
-    if (this.#over.signal.aborted) {
+    if (signal.aborted) {
       await this.#leave();
       throw new BotError("closed", "the stream was stopped");
     }
-    this.#gateway.follow(client);
-    const { signal } = this.#over;
+    this.#gateway.follow(client, signal);
     client.on("error", (error) => this.tell("error", error), { signal });
     client.on("gap", (gap) => this.#gap(gap), { signal });
     this.#watch();
@@ -186,10 +188,25 @@ export class MarketStream {
     const done = this.#work.then(async () => {
       if (this.#client === undefined || this.#over.signal.aborted)
         throw new BotError("closed", "the stream is not running");
-      await work(this.#client);
+      await this.#unlessOver(work(this.#client));
     });
     this.#work = done.catch(() => {});
     return done;
+  }
+
+  /** A client that was given may be without a server for long: a stop does not wait for what it was asked. */
+  async #unlessOver(work: Promise<unknown>): Promise<void> {
+    const { signal } = this.#over;
+    let stopped!: () => void;
+    const over = new Promise<void>((_, reject) => {
+      stopped = () => reject(new BotError("closed", "the stream was stopped"));
+    });
+    signal.addEventListener("abort", stopped, { once: true });
+    try {
+      await Promise.race([work, over]);
+    } finally {
+      signal.removeEventListener("abort", stopped);
+    }
   }
 
   /** Tells how the sources are, again and again. */

@@ -28,6 +28,8 @@ export class MarketVenues {
   readonly #news: VenueNews;
   readonly #venues = new Map<string, Venue>();
   readonly #trades = new Map<string, TradeBuffer>();
+  /** What is being asked for is not kept. */
+  #isClosed = false;
 
   constructor(settings: MarketStreamSettings, news: VenueNews) {
     this.#settings = settings;
@@ -89,6 +91,7 @@ export class MarketVenues {
     const symbols = [...venue.symbols];
     if (venue.subscription === undefined) {
       venue.subscription = await client.subscribe({ channels: "trades", exchanges: exchange, symbols });
+      if (this.#isClosed) return venue.subscription.close();
       venue.subscription.on("trade", (trade) => this.#trade(trade, source));
       venue.subscription.on("state", (state) => this.#state(state, source));
     } else await venue.subscription.change({ symbols });
@@ -103,17 +106,27 @@ export class MarketVenues {
   async drop(client: Tickwire, exchange: string, symbols: readonly string[]): Promise<void> {
     const venue = this.#venues.get(exchange);
     if (venue === undefined) return;
-    for (const symbol of symbols) {
-      venue.symbols.delete(symbol);
+    const dropped = symbols.filter((symbol) => venue.symbols.delete(symbol));
+    if (venue.symbols.size === 0) {
+      this.#venues.delete(exchange);
+      await venue.subscription?.close();
+    } else if (dropped.length > 0) {
+      try {
+        await this.#ask(client, exchange, venue);
+      } catch (error) {
+        for (const symbol of dropped) venue.symbols.add(symbol);
+        throw error;
+      }
+    }
+    // Now that nothing of them comes any more.
+    for (const symbol of dropped) {
       venue.source.forget(symbol);
       this.#trades.delete(keyOf(exchange, symbol));
     }
-    if (venue.symbols.size > 0) return this.#ask(client, exchange, venue);
-    this.#venues.delete(exchange);
-    await venue.subscription?.close();
   }
 
   async closeAll(): Promise<void> {
+    this.#isClosed = true;
     const venues = [...this.#venues.values()];
     for (const { subscription } of venues) await subscription?.close();
   }

@@ -23,6 +23,8 @@ export class SeriesSet {
   readonly #settings: MarketStreamSettings;
   readonly #news: SeriesNews;
   readonly #series = new Map<string, LiveBars>();
+  /** Nothing more is opened, and what is being opened is not kept. */
+  #isClosed = false;
 
   constructor(settings: MarketStreamSettings, news: SeriesNews) {
     this.#settings = settings;
@@ -44,7 +46,7 @@ export class SeriesSet {
     const missing = wanted.filter((name) => !this.#series.has(keyOf(name)));
     let failed: unknown;
     const worker = async () => {
-      for (let next = missing.shift(); next !== undefined; next = missing.shift()) {
+      for (let next = missing.shift(); next !== undefined && !this.#isClosed; next = missing.shift()) {
         await this.#openOne(client, next).catch((error: unknown) => {
           failed ??= error;
         });
@@ -60,6 +62,7 @@ export class SeriesSet {
     for (;;) {
       try {
         const bars = await client.bars(symbol, timeframe, { exchange, history, indicators, waitMs: WAIT_MS });
+        if (this.#isClosed) return bars.stop();
         this.#series.set(keyOf(name), bars);
         bars.on("closed", (row) => this.#news.bar({ ...row, ...name }));
         bars.on("corrected", (row) => this.#news.correction({ ...row, ...name }));
@@ -103,6 +106,7 @@ export class SeriesSet {
   }
 
   async closeAll(): Promise<void> {
+    this.#isClosed = true;
     const all = [...this.#series.values()];
     this.#series.clear();
     for (const bars of all) await bars.stop();
