@@ -1,5 +1,4 @@
 import type { LiveBars, Tickwire } from "../client/index.ts";
-import { TickwireError } from "../client/index.ts";
 import type { Timeframe } from "../market/timeframe.ts";
 import { BotError } from "./errors.ts";
 import type { Backfill, MarketBar } from "./market-stream-events.ts";
@@ -12,9 +11,8 @@ export interface SeriesNews {
   backfill(backfill: Backfill): void;
 }
 
-/** Series that are opened side by side; and how long it is waited when the server says that it were too many at once. */
+/** Series that are opened side by side. */
 const OPENED_AT_ONCE = 32;
-const RATE_LIMITED_MS = 500;
 /** How long a start waits for the bars of a series that nobody had asked for; what comes later is a backfill. */
 const WAIT_MS = 500;
 
@@ -57,23 +55,15 @@ export class SeriesSet {
   }
 
   async #openOne(client: Tickwire, name: Omit<Backfill, "bars">): Promise<void> {
-    const { historySize: history, indicators, timers } = this.#settings;
+    const { historySize: history, indicators } = this.#settings;
     const { exchange, symbol, timeframe } = name;
-    for (;;) {
-      try {
-        const bars = await client.bars(symbol, timeframe, { exchange, history, indicators, waitMs: WAIT_MS });
-        if (this.#isClosed) return bars.stop();
-        this.#series.set(keyOf(name), bars);
-        bars.on("closed", (row) => this.#news.bar({ ...row, ...name }));
-        bars.on("corrected", (row) => this.#news.correction({ ...row, ...name }));
-        bars.on("history", ({ changed }) => this.#news.backfill({ ...name, bars: changed }));
-        if (bars.count > 0) this.#news.backfill({ ...name, bars: bars.count });
-        return;
-      } catch (error) {
-        if (!(error instanceof TickwireError && error.code === "rate_limited")) throw error;
-        await new Promise<void>((resolve) => void timers.setTimeout(resolve, RATE_LIMITED_MS));
-      }
-    }
+    const bars = await client.bars(symbol, timeframe, { exchange, history, indicators, waitMs: WAIT_MS });
+    if (this.#isClosed) return bars.stop();
+    this.#series.set(keyOf(name), bars);
+    bars.on("closed", (row) => this.#news.bar({ ...row, ...name }));
+    bars.on("corrected", (row) => this.#news.correction({ ...row, ...name }));
+    bars.on("history", ({ changed }) => this.#news.backfill({ ...name, bars: changed }));
+    if (bars.count > 0) this.#news.backfill({ ...name, bars: bars.count });
   }
 
   /** The series of a market; throws `not_subscribed`, and `bad_config` where several venues have it. */
