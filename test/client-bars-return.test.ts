@@ -166,7 +166,8 @@ class Client {
       },
       lag: new LagMeter(),
       isJournal: false,
-      onThrow: (error) => this.thrown.push(error),
+      onThrow: (error) => assert.fail(String(error)),
+      failed: (error) => this.thrown.push(error),
       gap: () => {},
       onEnd: (end) => {
         this.ends.add(end);

@@ -53,6 +53,7 @@ class Stage {
       onThrow: (error) => {
         throw error;
       },
+      failed: (error) => assert.fail(error),
       gap: () => {},
       get: async () => [],
       onEnd: (end) => {

@@ -89,10 +89,11 @@ export class BarLoader {
     if (this.#parts.isJournal) return;
     const whole = isWhole || this.#owed === true;
     this.#owed = undefined;
-    this.#load(whole).catch((error: unknown) => {
+    this.#load(whole).catch((cause: unknown) => {
       if (this.isEnded) return;
       this.#owed = whole || this.#owed === true;
-      this.#parts.onThrow(error, "bars");
+      const isTold = cause instanceof TickwireError;
+      this.#parts.failed(isTold ? cause : new TickwireError("unavailable", `no history: ${String(cause)}`, { cause }));
     });
   }
 

@@ -5,7 +5,7 @@ import type { ErrorCode } from "../market/errors.ts";
  *
  * - `bad_url`, `bad_option`: the call cannot be carried out as it stands
  * - `wrong_mode`: the server is not of the mode that `require` names
- * - `unavailable`: no server could be reached within the attempts that were allowed
+ * - `unavailable`: no server could be reached within the attempts that were allowed, or it did not answer
  * - `refused`: the server closed the connection for a reason that coming back does not change
  * - `protocol`: something came that is no message of the protocol
  * - `closed`: the client was closed

@@ -253,6 +253,7 @@ export class Tickwire {
       timers: this.#timers,
       lag: this.#lag,
       onThrow: (error, event) => this.#threw(error, event),
+      failed: (error) => this.#report(error),
       gap: (gap) => this.#emitter.emit("gap", gap),
       isJournal: this.#isJournal,
       get: (path) => this.#start.asked(this.#get(path)),
@@ -268,8 +269,14 @@ export class Tickwire {
     const { token } = this.#options;
     const text = typeof token === "function" ? await token() : token;
     const url = new URL(path, this.#url.replace(/^ws/, "http"));
-    const response = await fetch(url, text ? { headers: { authorization: `Bearer ${text}` } } : {});
-    const body = (await response.json()) as { code?: string; message?: string };
+    let response: Response;
+    let body: { code?: string; message?: string };
+    try {
+      response = await fetch(url, text ? { headers: { authorization: `Bearer ${text}` } } : {});
+      body = (await response.json()) as typeof body;
+    } catch (cause) {
+      throw new TickwireError("unavailable", `${url.host} did not answer GET ${url.pathname}: ${cause}`, { cause });
+    }
     if (response.ok) return body;
     throw new TickwireError((body.code ?? "internal") as "internal", body.message ?? `HTTP ${response.status}`);
   }
@@ -387,6 +394,8 @@ export interface ClientParts {
   timers: Timers;
   lag: LagMeter;
   onThrow(error: unknown, event: string): void;
+  /** Something could not be had that is asked for again: it is told, and nothing ends by it. */
+  failed(error: TickwireError): void;
   gap(gap: GapEvent): void;
   /** A journal is replayed: its time goes on only when the program has asked for all that it wants. */
   isJournal: boolean;
