@@ -72,6 +72,49 @@ test("a past that is cut in the middle goes on where it was, and one that had no
     return client;
   }));
 
+test("two that come back from another epoch each go on from their own, whichever frame was the last", () =>
+  withDouble(async (double) => {
+    const other = 65;
+    double.onSaid = (heard, message) => {
+      const isFirst = message.symbols === "A";
+      const seq = double.heard.length === 1 ? 10 : 0;
+      const more = message.resume === undefined ? {} : { resume: "restarted" };
+      heard.send(acknowledged(message, [isFirst ? described(seq) : described(seq, other, "B")], more));
+    };
+    const client = await connect(double.url, SOON);
+    const seen: string[] = [];
+    for (const symbols of ["A", "B"]) {
+      const tape = await client.subscribe({ channels: "trades", symbols });
+      tape.on("trade", ({ epoch, stream, sequence }) => seen.push(`${epoch} ${stream} ${sequence}`));
+    }
+    const [before] = double.heard;
+    before!.send(tradeFrame({ position: 101, seq: 11 }));
+    before!.send(tradeFrame({ position: 102, seq: 11, stream: other }));
+    await eventually(() => seen.length === 2, "both");
+    double.hello = { epoch: 2, position: 5, mode: "live" };
+    before!.socket.terminate();
+    await said(double, 1, 2);
+    // The first has come to the new epoch; the other one is still where the old one was.
+    const [, second] = double.heard;
+    second!.send(tradeFrame({ epoch: 2, position: 3, seq: 1 }));
+    second!.send(tradeFrame({ epoch: 2, position: 4, seq: 2 }));
+    second!.send(tradeFrame({ position: 103, seq: 12, stream: other }));
+    await eventually(() => seen.length === 5, "what was missed");
+    second!.socket.terminate();
+    const asked = await said(double, 2, 2);
+    assert.deepEqual(asked.find(({ symbols }) => symbols === "A")?.resume, {
+      epoch: 2,
+      position: 4,
+      held: { [TRADES]: 2 },
+    });
+    assert.deepEqual(asked.find(({ symbols }) => symbols === "B")?.resume, {
+      epoch: 1,
+      position: 103,
+      held: { [other]: 12 },
+    });
+    return client;
+  }));
+
 test("a cursor file of one place, as it once was: a subscription goes on after exactly what the program had", () =>
   withDouble(async (double) => {
     const folder = mkdtempSync(join(tmpdir(), "tickwire-client-"));

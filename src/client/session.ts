@@ -75,9 +75,8 @@ export class Session {
     const { streams } = this;
     this.#lostAt = this.#now();
     this.#stopAsking();
-    const where = [...this.#wanted.values()].map((wanted) => ({ wanted, place: this.#standing(wanted) }));
-    for (const { wanted, place } of where) leaveOff(wanted, place);
     this.hello = undefined;
+    for (const wanted of this.#wanted.values()) leaveOff(wanted, streams);
     streams.endRefills();
     this.#refills.clear();
     this.#pings.forget();
@@ -87,12 +86,7 @@ export class Session {
   /** Tells where a subscription stands at any time, and when it was left where it stood then. */
   whereOf(id: number): () => Cursor | undefined {
     const wanted = this.#wanted.get(id);
-    return () => wanted && this.#standing(wanted);
-  }
-
-  #standing(wanted: Wanted): Cursor | undefined {
-    const isPast = [...this.#wanted.values()].some(({ isReplaying }) => isReplaying);
-    return standingOf(wanted, this.streams, this.hello?.epoch ?? 0, isPast);
+    return () => wanted && standingOf(wanted, this.streams);
   }
 
   #fail(error: TickwireError): void {
@@ -197,7 +191,7 @@ export class Session {
   detach(id: number): void {
     const wanted = this.#wanted.get(id);
     if (wanted === undefined) return;
-    leaveOff(wanted, this.#standing(wanted));
+    leaveOff(wanted, this.streams);
     this.#wanted.delete(id);
     this.streams.forget(id);
     // What it is left with is not kept up any more.

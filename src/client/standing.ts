@@ -7,17 +7,16 @@ import type { Wanted } from "./wanted.ts";
  * Where subscriptions stand on a connection: what each goes on from on the next one, and what it begins after on this one.
  */
 
-/**
- * Where a subscription stands: everything up to it was handed on. Undefined while it has not begun. While another one of
- * the connection, which is `epoch`'s, goes through its past, what came last says nothing of this one: it stands where its
- * own last frame did.
- */
-export function standingOf(wanted: Wanted, streams: Streams, epoch: number, isPast: boolean): Cursor | undefined {
-  if (!wanted.isAcked || isUntouched(wanted, streams)) return wanted.resume;
-  const { id } = wanted.attached;
-  const own = isPast && !wanted.isReplaying ? streams.lastOf(id, epoch) : undefined;
-  if (own !== undefined) return { epoch, position: own, held: streams.held(id, epoch) };
-  return { epoch: streams.epoch, position: streams.position, held: streams.held(id, streams.epoch) };
+/** Where a subscription stands: everything up to it was handed on. Undefined while it has not begun. */
+export function standingOf(wanted: Wanted, streams: Streams): Cursor | undefined {
+  const { attached, isAcked, resume } = wanted;
+  if (!isAcked || isUntouched(wanted, streams)) return resume;
+  const epoch = streams.epochOf(attached.id);
+  const held = streams.held(attached.id, epoch);
+  if (epoch === streams.epoch) return { epoch, position: streams.position, held };
+  // Another one is in an older epoch or in a newer one: where the connection is says nothing of this one.
+  const begun = resume?.epoch === epoch ? resume.position : 0;
+  return { epoch, position: Math.max(begun, streams.lastOf(attached.id, epoch)), held };
 }
 
 /** True while a past that was asked for by its time has not begun to come. */
@@ -27,8 +26,8 @@ function isUntouched({ isReplaying, resume, attached }: Wanted, streams: Streams
 }
 
 /** Keeps where a subscription stood; one that this connection had not got to stands where it did before. */
-export function leaveOff(wanted: Wanted, place: Cursor | undefined): void {
-  wanted.resume = place;
+export function leaveOff(wanted: Wanted, streams: Streams): void {
+  wanted.resume = standingOf(wanted, streams);
   if (wanted.resume !== undefined) wanted.hasBegun = true;
   wanted.isAcked = false;
 }

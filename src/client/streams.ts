@@ -65,6 +65,8 @@ export class Streams {
   #held = new Float64Array(64);
   #at = new Float64Array(64);
   #slots = 0;
+  /** The epoch that each subscription has come to: one may be in its past while another one is live. */
+  readonly #epochs = new Map<number, number>();
   /** A book has a hole for good: until a snapshot comes, its changes are of no use, and nobody sends one unasked. */
   needsSnapshot = false;
   /** Those of the frame that is being looked at. */
@@ -137,6 +139,7 @@ export class Streams {
   #turn(track: Track, epoch: number): void {
     track.epoch = epoch;
     track.refill = undefined;
+    this.#epochs.set(track.owner, epoch);
     this.#held[track.slot] = 0;
   }
 
@@ -216,6 +219,7 @@ export class Streams {
    * hole that is being filled on this connection goes on being filled.
    */
   add(acked: AckedStream, owner: number, receiver: Receiver, epoch: number, held: number | undefined): StreamInfo {
+    this.#epochs.set(owner, epoch);
     const known = this.#tracks.get(acked.stream);
     const instrument = this.#name(acked.exchange, acked.symbol);
     if (
@@ -277,6 +281,7 @@ export class Streams {
     for (const [stream, track] of this.#tracks) {
       if (track.owner === owner && kept?.has(stream) !== true) this.#tracks.delete(stream);
     }
+    if (kept === undefined) this.#epochs.delete(owner);
     if (this.#tracks.size === 0) this.#slots = 0;
   }
 
@@ -299,8 +304,13 @@ export class Streams {
     return position;
   }
 
-  /** The position of the last frame of a subscription in an epoch; undefined when there was none. */
-  lastOf(owner: number, epoch: number): number | undefined {
+  /** The epoch that a subscription has come to. */
+  epochOf(owner: number): number {
+    return this.#epochs.get(owner) ?? this.epoch;
+  }
+
+  /** The position of the last frame of a subscription in an epoch; 0 when there was none. */
+  lastOf(owner: number, epoch: number): number {
     let last = 0;
     let before = Number.POSITIVE_INFINITY;
     for (const track of this.#tracks.values()) {
@@ -309,7 +319,7 @@ export class Streams {
       last = Math.max(last, at);
       if (track.refill !== undefined) before = Math.min(before, at);
     }
-    return last === 0 ? undefined : Math.min(last, before);
+    return Math.min(last, before);
   }
 
   /** The last sequences of a subscription's streams in an epoch. */
