@@ -183,3 +183,15 @@ test("stored frames have the indicators that every server computes, and refuse o
   for await (const bar of bars.closed()) closed.push(bar);
   assert.deepEqual([closed.length > 0, closed[0]?.open], [true, 1]);
 });
+
+test("a server of one's own that cannot be started is refused, and ends nothing", async (t) => {
+  const { execPath } = process;
+  t.after(() => {
+    process.execPath = execPath;
+  });
+  process.execPath = "/nowhere/node";
+  await assert.rejects(
+    connect({ embedded: {} }),
+    (error) => error instanceof TickwireError && error.code === "not_here",
+  );
+});

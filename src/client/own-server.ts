@@ -75,6 +75,10 @@ async function start(args: readonly string[]): Promise<OwnServer> {
     wrong = (wrong + String(data)).slice(-4096);
   });
   const ended = new Promise<TickwireError | undefined>((resolve) => {
+    // It could not be started, or told something: without a listener that would end this program.
+    child.on("error", (cause) => {
+      if (child.pid === undefined) resolve(new TickwireError("not_here", `no server: ${cause.message}`, { cause }));
+    });
     child.once("exit", (code, signal) => {
       const why = wrong.trim().replace(/^tickwire: /, "") || `tickwire ${args[0]} ended with ${code ?? signal}`;
       resolve(code === 0 || isStopped ? undefined : new TickwireError("bad_option", why));
