@@ -34,7 +34,7 @@ export interface EmbeddedOptions {
 /** A server of this program's own. */
 export interface OwnServer {
   readonly url: string;
-  /** Resolves when it has ended; with an error when it was not this program that ended it, nor a journal's end. */
+  /** Resolves when it has ended; with an error when that was neither this program's doing nor a journal's end. */
   readonly ended: Promise<TickwireError | undefined>;
   /** Begins what is replayed. */
   play(): void;
@@ -70,6 +70,7 @@ async function start(args: readonly string[]): Promise<OwnServer> {
   const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe", "ipc"] });
   let said = "";
   let wrong = "";
+  let url: string | undefined;
   let isStopped = false;
   child.stderr?.on("data", (data: Uint8Array) => {
     wrong = (wrong + String(data)).slice(-4096);
@@ -81,13 +82,15 @@ async function start(args: readonly string[]): Promise<OwnServer> {
     });
     child.once("exit", (code, signal) => {
       const why = wrong.trim().replace(/^tickwire: /, "") || `tickwire ${args[0]} ended with ${code ?? signal}`;
-      resolve(code === 0 || isStopped ? undefined : new TickwireError("bad_option", why));
+      // What cannot be started as it was asked for, or what was there and is not any more.
+      const error = new TickwireError(url === undefined ? "bad_option" : "unavailable", why);
+      resolve(code === 0 || isStopped ? undefined : error);
     });
   });
   const listening = new Promise<string>((resolve) => {
     child.stdout?.on("data", (data: Uint8Array) => {
       said = (said + String(data)).slice(-4096);
-      const url = /on (ws:\/\/\S+)\/stream/.exec(said)?.[1];
+      url = /on (ws:\/\/\S+)\/stream/.exec(said)?.[1];
       if (url !== undefined) resolve(url);
     });
   });
