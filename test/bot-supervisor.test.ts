@@ -143,6 +143,17 @@ test("another revision takes the place of the one before, which stops first; the
   assert.equal(stage.hooks.filter((hook) => hook.endsWith("start")).length, stage.launches.length);
 });
 
+test("a start of what runs already changes nothing; of other overrides it is another one", async (t) => {
+  const stage = new Stage(t);
+  await stage.start(1, { overrides: { size: 1 } });
+  await stage.start(1, { overrides: { size: 1 } });
+  await stage.pass(1000);
+  assert.deepEqual([stage.launches.length, stage.phase()], [1, "running"]);
+  await stage.start(1, { overrides: { size: 2 } });
+  await stage.pass(1000);
+  assert.deepEqual([stage.launches.length, stage.phase()], [2, "running"]);
+});
+
 test("what cannot be read, or makes no sense, changes nothing and is logged", async (t) => {
   const stage = new Stage(t);
   await stage.tell("rollout", { image: "img", config_revision: 1 });

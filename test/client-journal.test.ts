@@ -99,6 +99,8 @@ test("from and to cut it; what cannot be replayed is a typed error", async (t) =
   await assert.rejects(connect({ journal: directory, from: "yesterday" }), refused(/--from is a time/));
   await assert.rejects(connect({ journal: directory, speed: -1 }), refused(/--speed/));
   await assert.rejects(connect({ journal: directory, cursorFile: "x" }), refused(/cursor/));
+  await assert.rejects(connect({ journal: "" }), refused(/a folder/));
+  await assert.rejects(connect({ journal: directory, from: "2100-01-01" }), refused(/nothing of that time/));
 });
 
 /** What a program says that trades on bars; the same live and over a journal. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
@@ -141,7 +141,8 @@ describe("streams of markets", { concurrency: true }, () => {
     const stage = await Stage.open(t);
     const stream = stage.stream();
     // Before the start it is only noted.
-    await stream.subscribe({ exchange: "TEST-A", symbols: "a0/usdt" });
+    await stream.subscribe({ exchange: "TEST-A", symbols: ["a0/usdt", "a3/usdt"] });
+    await stream.unsubscribe({ exchange: "test-a", symbols: "A3/USDT" });
     await stream.start();
     assert.equal(await stream.start(), stream);
     await stream.subscribe({ exchange: "test-a", symbols: ["A1/USDT", "X/USDT"], timeframes: ["1m"] });
@@ -518,6 +519,13 @@ test("a rate is of the last seconds, not of the whole life", () => {
   assert.equal(rate.total, 41);
 });
 
+/** The engines that this process has started. */
+function children(): number[] {
+  const file = `/proc/${process.pid}/task/${process.pid}/children`;
+  const pids = readFileSync(file, "utf8").trim().split(" ").filter(Boolean).map(Number);
+  return pids.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("tickwire.mjs"));
+}
+
 const PROGRAM = `
 import { createMarketStream } from "${fileURLToPath(new URL("../build/bot.mjs", import.meta.url))}";
 const stream = createMarketStream({ embedded: { feeds: "sim-a", seed: 9 }, timeframes: ["1s"],
@@ -553,6 +561,27 @@ test("an engine of one's own ends with the program, however that ends", async (t
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
   assert.equal(isThere, false);
+});
+
+test("an engine of one's own that dies, or hangs when it is to stop, does not hold its program up", async () => {
+  for (const signal of ["SIGTERM", "SIGKILL"]) {
+    const stream = createMarketStream({ embedded: { feeds: "sim-a" } });
+    await stream.start();
+    const errors: TickwireError[] = [];
+    stream.on("error", (error) => errors.push(error as TickwireError));
+    for (const pid of children()) process.kill(pid, signal);
+    await stream.ended;
+    assert.deepEqual(
+      errors.map(({ code }) => code),
+      ["unavailable"],
+    );
+  }
+  const hanging = createMarketStream({ embedded: { feeds: "sim-a" } });
+  await hanging.start();
+  const pids = children();
+  for (const pid of pids) process.kill(pid, "SIGSTOP");
+  await hanging.stop();
+  await eventually(() => children().length === 0, "the engine to be gone");
 });
 
 test("an engine of one's own that cannot start says why", async () => {

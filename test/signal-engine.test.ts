@@ -436,6 +436,7 @@ test("what an engine cannot be made of is refused", () => {
   refused({ minBars: 0 }, /minBars: a whole number from 1 to 1000, not 0/);
   refused({ bars: 1001 }, /bars/);
   refused({ timeframes: ["7m"] }, /not 7m/);
+  refused({ stream: createMarketStream({ historySize: 20 }) }, /minBars: the stream keeps 20 bars, not 21/);
 });
 
 async function simulated(t: TestContext): Promise<string> {

@@ -178,10 +178,21 @@ export class MarketStream {
   /** Drops instruments, and what is kept of them. */
   async unsubscribe(selection: Pick<MarketSelection, "exchange" | "symbols">): Promise<void> {
     const { exchange, symbols } = readSelection(selection, this.#settings.timeframes);
+    if (this.#started === undefined) return this.#unselect(exchange, symbols);
+    await this.#started;
     await this.#inTurn(async (client) => {
       for (const symbol of symbols) await this.#series.close(exchange, symbol);
       await this.#venues.drop(client, exchange, symbols);
     });
+  }
+
+  /** Takes instruments out of what the start is to subscribe. */
+  #unselect(exchange: string, symbols: readonly string[]): void {
+    for (const [index, selection] of this.#selections.entries()) {
+      const read = readSelection(selection, this.#settings.timeframes);
+      if (read.exchange !== exchange) continue;
+      this.#selections[index] = { ...read, symbols: read.symbols.filter((symbol) => !symbols.includes(symbol)) };
+    }
   }
 
   #inTurn(work: (client: Tickwire) => Promise<unknown>): Promise<void> {
@@ -348,6 +359,11 @@ export class MarketStream {
   /** The same as Prometheus text. */
   metricsText(): Promise<string> {
     return metricsText(this.metrics(), Object.values(this.health()));
+  }
+
+  /** Closed bars that are kept of a market in a timeframe. */
+  get historySize(): number {
+    return this.#settings.historySize;
   }
 
   /** The client, for whatever else it has: books, quotes, funding, liquidations. Undefined before the start. */

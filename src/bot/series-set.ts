@@ -12,9 +12,9 @@ export interface SeriesNews {
 }
 
 /** Series that are opened side by side. */
-const OPENED_AT_ONCE = 32;
+const OPENED_AT_ONCE = 64;
 /** How long a start waits for the bars of a series that nobody had asked for; what comes later is a backfill. */
-const WAIT_MS = 500;
+const WAIT_MS = 300;
 
 /** The bars of everything that is subscribed. */
 export class SeriesSet {

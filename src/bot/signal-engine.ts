@@ -91,6 +91,8 @@ export class SignalEngine {
       if (!(Number.isInteger(value) && value >= 1 && value <= 1000))
         throw new BotError("bad_config", `${name}: a whole number from 1 to 1000, not ${String(value)}`);
     }
+    if (minBars > stream.historySize)
+      throw new BotError("bad_config", `minBars: the stream keeps ${stream.historySize} bars, not ${minBars}`);
     this.#bars = Math.max(bars, minBars);
     this.#minBars = minBars;
     this.#rule = options.signal ?? thresholdSignal(threshold);

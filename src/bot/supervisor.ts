@@ -1,4 +1,5 @@
 import { EventEmitter } from "node:events";
+import { isDeepStrictEqual } from "node:util";
 import { Backoff, type BackoffOptions } from "../std/backoff.ts";
 import { type Clock, SystemClock } from "../std/clock.ts";
 import { createLogger } from "../std/log.ts";
@@ -158,11 +159,19 @@ export class BotSupervisor extends EventEmitter<{ status: [status: BotStatus] }>
       return;
     }
     const { image, configRevision, overrides = {} } = command;
+    if (command.type === "start" && this.#running?.wanted === this.#wanted && this.#isWanted(command)) return;
     this.#wanted = { image, configRevision, overrides };
     this.#stopBy = { reason: "rollout", timeoutMs: undefined };
     this.#status = { ...this.#status, restarts: 0 };
     const effectiveAt = command.type === "start" ? (command.effectiveAt ?? 0) : 0;
     this.#later(Math.max(0, effectiveAt - this.#now()));
+  }
+
+  /** True when what a command asks for is what runs. */
+  #isWanted({ image, configRevision, overrides = {} }: Extract<BotCommand, { type: "start" }>): boolean {
+    const wanted = this.#wanted;
+    if (wanted?.image !== image || wanted.configRevision !== configRevision) return false;
+    return isDeepStrictEqual(wanted.overrides, overrides);
   }
 
   /** Stops the bot; resolves when it has stopped. What is running is given `timeoutMs`, else what its runtime was told. */

@@ -56,6 +56,8 @@ async function withServer(server: OwnServer, options: ConnectOptions, isJournal:
     return await client.open();
   } catch (error) {
     server.stop();
-    throw error;
+    // It was there and had come to its end before anybody could ask for anything.
+    const isEmpty = isJournal && error instanceof TickwireError && error.code === "closed" && !options.signal?.aborted;
+    throw isEmpty ? new TickwireError("bad_option", "the journal has nothing of that time") : error;
   }
 }

@@ -31,6 +31,9 @@ export interface EmbeddedOptions {
   readonly [flag: string]: string | number | boolean | readonly string[] | undefined;
 }
 
+/** How long a server has to stop, milliseconds. */
+const STOP_MS = 5_000;
+
 /** A server of this program's own. */
 export interface OwnServer {
   readonly url: string;
@@ -42,14 +45,15 @@ export interface OwnServer {
 }
 
 /** Starts `tickwire replay` beside this program. Node only, and of the same installation. */
-export function openJournalServer(options: JournalOptions): Promise<OwnServer> {
+export async function openJournalServer(options: JournalOptions): Promise<OwnServer> {
   const { journal, from, to, speed = "max", recompute = true } = options;
-  return start(["replay", journal, ...flagsOf({ paced: true, speed, from, to, recompute })]);
+  if (journal === "") throw new TickwireError("bad_option", "journal is a folder, not an empty text");
+  return start(["replay", journal, ...flagsOf({ paced: true, speed, from, to, recompute })], true);
 }
 
 /** Starts `tickwire serve` beside this program: its venues, books and bars have a core of their own. Node only. */
 export function openEmbeddedServer(options: EmbeddedOptions): Promise<OwnServer> {
-  return start(["serve", ...flagsOf(options)]);
+  return start(["serve", ...flagsOf(options)], false);
 }
 
 /** `{ lateMs: 250 }` as `--late-ms=250`. */
@@ -64,7 +68,8 @@ function flagsOf(options: EmbeddedOptions): string[] {
   return flags;
 }
 
-async function start(args: readonly string[]): Promise<OwnServer> {
+/** `hasEnd`: it ends by itself, and that is no error. */
+async function start(args: readonly string[], hasEnd: boolean): Promise<OwnServer> {
   const { spawn, program } = await surroundings();
   // By the channel a replay is told when to begin; and a server whose program is gone, which closes it, ends as well.
   const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe", "ipc"] });
@@ -72,6 +77,7 @@ async function start(args: readonly string[]): Promise<OwnServer> {
   let wrong = "";
   let url: string | undefined;
   let isStopped = false;
+  let killing: ReturnType<typeof setTimeout> | undefined;
   child.stderr?.on("data", (data: Uint8Array) => {
     wrong = (wrong + String(data)).slice(-4096);
   });
@@ -81,10 +87,11 @@ async function start(args: readonly string[]): Promise<OwnServer> {
       if (child.pid === undefined) resolve(new TickwireError("not_here", `no server: ${cause.message}`, { cause }));
     });
     child.once("exit", (code, signal) => {
+      clearTimeout(killing);
       const why = wrong.trim().replace(/^tickwire: /, "") || `tickwire ${args[0]} ended with ${code ?? signal}`;
       // What cannot be started as it was asked for, or what was there and is not any more.
       const error = new TickwireError(url === undefined ? "bad_option" : "unavailable", why);
-      resolve(code === 0 || isStopped ? undefined : error);
+      resolve((code === 0 && hasEnd) || isStopped ? undefined : error);
     });
   });
   const listening = new Promise<string>((resolve) => {
@@ -97,6 +104,8 @@ async function start(args: readonly string[]): Promise<OwnServer> {
   const stop = () => {
     isStopped = true;
     child.kill("SIGTERM");
+    // One that hangs must not hold this program up.
+    killing ??= setTimeout(() => child.kill("SIGKILL"), STOP_MS);
   };
   const play = () => void (child.connected && child.send("play"));
   const first = await Promise.race([listening, ended]);
