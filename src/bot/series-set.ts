@@ -29,10 +29,6 @@ export class SeriesSet {
     this.#news = news;
   }
 
-  get size(): number {
-    return this.#series.size;
-  }
-
   /** Opens what is not open yet; rejects with the first error, after all were tried. */
   async open(
     client: Tickwire,

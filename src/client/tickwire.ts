@@ -30,14 +30,14 @@ export interface TickwireEvents {
   connect: { url: string; mode: Mode; epoch: number; version: string };
   /** A connection that stood is gone, said once. Until `reconnect` nothing is known to be right. */
   disconnect: { url: string; reason: string };
-  /** There is none, and after `retryMs` `url` is tried: at the beginning, after a `disconnect`, after each attempt in vain. */
+  /** There is none, and after `retryMs` `url` is tried: after a `disconnect`, and after each attempt in vain, the first too. */
   retry: Retry;
   /** It is there again, and what was missed has come. */
   reconnect: Reconnected;
   heartbeat: Heartbeat;
   /** What cannot be had any more, of any subscription. */
   gap: GapEvent;
-  /** What came was wrong, or a handler threw. Nothing ends by it. */
+  /** What came was wrong, a handler threw, or something that is asked for again did not come. Nothing ends by it. */
   error: TickwireError;
 }
 
@@ -146,7 +146,10 @@ export class Tickwire {
   async open(): Promise<this> {
     const { signal } = this.#options;
     if (signal?.aborted) throw new TickwireError("closed", "the signal was aborted");
-    signal?.addEventListener("abort", () => void this.close(), { once: true });
+    const close = () => void this.close();
+    signal?.addEventListener("abort", close);
+    // A signal that lives on does not keep what has ended.
+    this.#ending.add(() => signal?.removeEventListener("abort", close));
     const session = this.#addSession();
     const greeted = new Promise<void>((resolve, reject) => {
       this.#emitter.once("connect", () => resolve());
